@@ -1,0 +1,177 @@
+#include "arena/arena.h"
+
+#include <pthread.h>
+
+#include "page/metadata.h"
+#include "page/os.h"
+
+_Static_assert(CLASS_WHALE <= CLASSES, "a bin for each class of slabs");
+
+/* Contention is judged over this many acquisitions; the share is 1 / 100. */
+#define JUDGE_ACQUISITIONS 2048
+#define CONTENDED_SHARE 100
+#define ARENAS_PER_PROCESSOR 4
+
+struct lock arenas_lock = LOCK_INITIALIZER;
+AO_t arenas_in_use = 1;
+
+static AO_t arenas[NARENAS_MAX + 1]; /* struct arena *, published once */
+static unsigned narenas = 1;
+
+void arenas_init(void)
+{
+	unsigned n = options.narenas ? options.narenas :
+	    ARENAS_PER_PROCESSOR * os_processors();
+
+	narenas = n < NARENAS_MAX ? n : NARENAS_MAX;
+}
+
+unsigned arenas_max(void)
+{
+	return narenas;
+}
+
+struct arena *arena_get(unsigned id)
+{
+	/* Pairs with the store in arena_ensure. */
+	return id && id <= narenas ? pointer_load_acquire(&arenas[id]) : NULL;
+}
+
+struct arena *arena_ensure(unsigned id)
+{
+	struct arena *arena = arena_get(id);
+
+	if (arena || !id || id > narenas)
+		return arena;
+	lock_acquire(&arenas_lock);
+	arena = arena_get(id);
+	if (!arena && (arena = metadata_alloc(sizeof(*arena)))) {
+		arena->id = id;
+		for (size_t c = 1; c < CLASS_WHALE; c++)
+			bin_init(&arena->bins[c], id, c);
+		/* Pairs with the load in arena_get. */
+		pointer_store_release(&arenas[id], arena);
+	}
+	lock_release(&arenas_lock);
+	return arena;
+}
+
+static unsigned thread_hash(void)
+{
+	/* Thread descriptors lie a stack apart: the middle bits tell them apart. */
+	return (unsigned)((uint64_t)(uintptr_t)pthread_self() *
+	    0x9e3779b97f4a7c15u >> 40);
+}
+
+struct arena *arena_join(void)
+{
+	unsigned in_use = (unsigned)flag_load(&arenas_in_use);
+	unsigned start = thread_hash() % in_use;
+	struct arena *best = NULL;
+
+	for (unsigned i = 0; i < in_use; i++) {
+		struct arena *arena = arena_ensure(1 + (start + i) % in_use);
+		if (arena && (!best ||
+		    counter_get(&arena->threads) < counter_get(&best->threads)))
+			best = arena;
+	}
+	if (best)
+		counter_add(&best->threads, 1);
+	return best;
+}
+
+void arena_leave(struct arena *arena)
+{
+	counter_sub(&arena->threads, 1);
+}
+
+void arena_judge(struct arena *arena)
+{
+	size_t acquired = 0, contended = 0;
+	size_t in_use = flag_load(&arenas_in_use);
+
+	if (in_use >= narenas || !lock_try(&arenas_lock))
+		return;
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		acquired += counter_get(&arena->bins[c].lock.acquired);
+		contended += lock_contended(&arena->bins[c].lock);
+	}
+	if (acquired - arena->judged_acquired >= JUDGE_ACQUISITIONS) {
+		if ((contended - arena->judged_contended) * CONTENDED_SHARE >
+		    acquired - arena->judged_acquired)
+			flag_store(&arenas_in_use, in_use + 1);
+		arena->judged_acquired = acquired;
+		arena->judged_contended = contended;
+	}
+	lock_release(&arenas_lock);
+}
+
+bool arena_free(unsigned id, size_t class, void *object)
+{
+	struct arena *arena = arena_get(id);
+
+	if (unlikely(!arena))
+		misuse_of_free(object);
+	return bin_return(&arena->bins[class], &object, 1);
+}
+
+void arena_drain_inbox(struct arena *arena)
+{
+	struct parcel *next;
+
+	for (struct parcel *p = inbox_take(&arena->inbox); p; p = next) {
+		next = p->next;
+		for (size_t i = 0; i < p->count; i++)
+			bin_flush(&arena->bins[page_map_get(p->objects[i]) %
+			    CLASSES], &p->objects[i], 1);
+		parcel_delete(p);
+	}
+}
+
+bool arena_purge(struct arena *arena, uint64_t now_ms, bool all)
+{
+	bool left = false;
+
+	arena_drain_inbox(arena);
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		left |= bin_purge(&arena->bins[c], now_ms, all);
+	return left;
+}
+
+static void each_bin_lock(void (*act)(struct lock *))
+{
+	struct arena *arena;
+
+	for (unsigned id = 1; id <= narenas; id++)
+		if ((arena = arena_get(id)))
+			for (size_t c = 1; c < CLASS_WHALE; c++)
+				act(&arena->bins[c].lock);
+}
+
+static void acquire(struct lock *lock)
+{
+	lock_acquire(lock);
+}
+
+static void release(struct lock *lock)
+{
+	lock_release(lock);
+}
+
+void arenas_lock_all(void)
+{
+	lock_acquire(&arenas_lock);
+	each_bin_lock(acquire);
+}
+
+void arenas_unlock_all(void)
+{
+	each_bin_lock(release);
+	lock_release(&arenas_lock);
+}
+
+void arenas_reinit_locks(void)
+{
+	each_bin_lock(lock_init);
+	lock_init(&arenas_lock);
+}

@@ -1,0 +1,160 @@
+#define _GNU_SOURCE
+#include "arena/background.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "arena/arena.h"
+#include "page/os.h"
+#include "page/page_heap.h"
+#include "page/whale.h"
+
+/* Less than this is not worth a thread. */
+#define WORTH_BYTES (1 * MiB)
+/* Passes in one decay time, and how often at least and at most. */
+#define PASSES 10
+#define PASS_MS_MIN 50
+#define PASS_MS_MAX 1000
+/* It runs shallow code of ours alone. */
+#define STACK_BYTES (64 * KiB)
+
+enum { NOT_ALLOWED, NOT_RUNNING, STARTING, RUNNING };
+
+static AO_t state = NOT_ALLOWED;
+/* 1: asked since the last pass began. The futex the thread sleeps on. */
+static unsigned asked;
+static struct lock fork_lock = LOCK_INITIALIZER;
+
+static bool is_worth_it(void)
+{
+	struct page_heap_stats heap;
+	struct whale_stats whales;
+	size_t bytes;
+
+	page_heap_stats(&heap);
+	whale_stats(&whales);
+	bytes = heap.dirty + heap.muzzy + whales.cached_bytes;
+	for (unsigned id = 1; id <= arenas_max() && bytes < WORTH_BYTES; id++) {
+		struct arena *arena = arena_get(id);
+		if (!arena)
+			continue;
+		for (size_t c = 1; c < CLASS_WHALE; c++)
+			bytes += bin_free_bytes(&arena->bins[c]) +
+			    bin_depot_bytes(&arena->bins[c]);
+	}
+	return bytes >= WORTH_BYTES;
+}
+
+bool background_pass(bool all)
+{
+	struct page_heap_stats heap;
+	struct whale_stats whales;
+	uint64_t now = os_now_ms();
+	bool left = false;
+
+	for (unsigned id = 1; id <= arenas_max(); id++) {
+		struct arena *arena = arena_get(id);
+		if (arena)
+			left |= arena_purge(arena, now, all);
+	}
+	whale_purge(all);
+	page_heap_purge(all);
+	page_heap_stats(&heap);
+	whale_stats(&whales);
+	return left || heap.dirty || heap.muzzy || whales.cached_bytes;
+}
+
+static long pass_interval_ms(void)
+{
+	ssize_t ms = options.dirty_decay_ms / PASSES;
+
+	return ms < PASS_MS_MIN ? PASS_MS_MIN : ms > PASS_MS_MAX ? PASS_MS_MAX : ms;
+}
+
+static void *run(void *unused)
+{
+	flag_store(&state, RUNNING);
+	pthread_setname_np(pthread_self(), "hakmem");
+	for (;;) {
+		static unsigned never;
+
+		AO_int_store(&asked, 0);
+		bool left = background_pass(false);
+		/* A pass at each interval while there is work; a sleep that only
+		 * background_ask ends where there is none. */
+		futex_wait(left ? &never : &asked, 0, left ? pass_interval_ms() : -1);
+	}
+	return unused;
+}
+
+static SLOW_PATH void start(void)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	sigset_t all, old;
+	int saved = errno;
+
+	/* The program's signals are not for this thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	bool started = false;
+	if (pthread_attr_init(&attributes) == 0) {
+		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+		pthread_attr_setstacksize(&attributes, STACK_BYTES);
+		started = pthread_create(&thread, &attributes, run, NULL) == 0;
+		pthread_attr_destroy(&attributes);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	/* Where there can be no thread, decay goes on from the slow paths. */
+	if (!started)
+		flag_store(&state, NOT_ALLOWED);
+	errno = saved;
+}
+
+void background_ask(void)
+{
+	size_t now = flag_load(&state);
+
+	if (now == RUNNING) {
+		if (AO_int_load(&asked) == 0) {
+			AO_int_store(&asked, 1);
+			futex_wake(&asked, 1);
+		}
+		return;
+	}
+	if (now != NOT_RUNNING || !options.background_thread ||
+	    options.dirty_decay_ms < 0 || !is_worth_it())
+		return;
+	if (!lock_try(&fork_lock))
+		return;
+	if (AO_compare_and_swap(&state, NOT_RUNNING, STARTING))
+		start();
+	lock_release(&fork_lock);
+}
+
+bool background_is_running(void)
+{
+	return flag_load(&state) >= STARTING;
+}
+
+void background_allow(void)
+{
+	AO_compare_and_swap(&state, NOT_ALLOWED, NOT_RUNNING);
+}
+
+void background_before_fork(void)
+{
+	lock_acquire(&fork_lock);
+}
+
+void background_after_fork(bool child)
+{
+	if (child) {
+		lock_init(&fork_lock);
+		if (flag_load(&state) >= STARTING)
+			flag_store(&state, NOT_RUNNING);
+		return;
+	}
+	lock_release(&fork_lock);
+}

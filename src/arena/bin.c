@@ -1,0 +1,281 @@
+#include "arena/bin.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "page/metadata.h"
+#include "page/os.h"
+
+/* A depot holds at most this much and this many. */
+#define DEPOT_BYTES (1 * MiB)
+#define DEPOT_OBJECTS 2048
+#define DEPOT_ROOM_MIN 64
+/* Empty slabs that a bin keeps for its next need. */
+#define EMPTIES_MAX 1
+/* Free slots between two questions whether the background thread should run. */
+#define ASK_BACKGROUND (256 * KiB)
+/* Slabs whose pages go back while the lock is held once. */
+#define PURGE_BATCH 16
+
+void bin_init(struct bin *bin, unsigned arena, size_t class)
+{
+	lock_init(&bin->lock);
+	bin->arena = (uint16_t)arena;
+	bin->class = (uint8_t)class;
+	for (unsigned i = 0; i < SLAB_BUCKETS; i++)
+		list_init(&bin->buckets[i]);
+	list_init(&bin->empty);
+	list_init(&bin->to_purge);
+}
+
+static uint32_t depot_max(const struct bin *bin)
+{
+	size_t n = DEPOT_BYTES / size_class_size(bin->class);
+
+	return (uint32_t)(n < DEPOT_OBJECTS ? n : DEPOT_OBJECTS);
+}
+
+/* Make room for n more; false: full, or no memory. */
+static bool depot_reserve(struct bin *bin, unsigned n)
+{
+	uint32_t need = bin->depot_count + n;
+
+	if (need <= bin->depot_room)
+		return true;
+	if (need > depot_max(bin))
+		return false;
+	uint32_t room = (uint32_t)1 << lg_ceil(need < DEPOT_ROOM_MIN ?
+	    DEPOT_ROOM_MIN : need);
+	void **grown = metadata_alloc(room * sizeof(*grown));
+	if (!grown)
+		return false;
+	if (bin->depot) {
+		memcpy(grown, bin->depot, bin->depot_count * sizeof(*grown));
+		metadata_free(bin->depot, bin->depot_room * sizeof(*grown));
+	}
+	bin->depot = grown;
+	bin->depot_room = room;
+	return true;
+}
+
+static unsigned depot_take(struct bin *bin, void **objects, unsigned n)
+{
+	if (n > bin->depot_count)
+		n = bin->depot_count;
+	AO_int_store(&bin->depot_count, bin->depot_count - n);
+	if (bin->depot_idle > bin->depot_count)
+		bin->depot_idle = bin->depot_count;
+	memcpy(objects, bin->depot + bin->depot_count, n * sizeof(*objects));
+	return n;
+}
+
+/* Put a slab where its free slots say; every change of slab->free ends here. */
+static void place(struct bin *bin, struct slab *slab)
+{
+	struct link *list = NULL;
+	uint8_t bucket;
+
+	if (slab->free == 0)
+		bucket = SLAB_BUCKETS + 1;
+	else if (slab->free == slab->slots)
+		bucket = SLAB_BUCKETS;
+	else
+		bucket = (uint8_t)(slab->free * SLAB_BUCKETS / slab->slots);
+	if (slab->bucket == bucket)
+		return;
+	if (bucket <= SLAB_BUCKETS)
+		list = bucket == SLAB_BUCKETS ? &bin->empty : &bin->buckets[bucket];
+	if (slab->bucket == SLAB_BUCKETS)
+		counter_add_owned(&bin->empties, (size_t)-1);
+	if (bucket == SLAB_BUCKETS)
+		counter_add_owned(&bin->empties, 1);
+	list_remove(&slab->by_fullness);
+	if (list)
+		list_push(list, &slab->by_fullness);
+	slab->bucket = bucket;
+}
+
+static struct slab *slab_with_room(struct bin *bin, bool *zeroed)
+{
+	for (unsigned i = 0; i < SLAB_BUCKETS; i++)
+		if (!list_empty(&bin->buckets[i]))
+			return container_of(bin->buckets[i].next, struct slab, by_fullness);
+	if (!list_empty(&bin->empty))
+		return container_of(bin->empty.next, struct slab, by_fullness);
+	struct slab *slab = slab_new(bin->arena, bin->class, zeroed);
+	if (slab) {
+		slab->bucket = SLAB_BUCKETS + 1;
+		counter_add_owned(&bin->slabs, 1);
+	}
+	return slab;
+}
+
+unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed)
+{
+	bool fresh = false;
+
+	lock_acquire(&bin->lock);
+	counter_add_owned(&bin->refills, 1);
+	unsigned got = depot_take(bin, objects, n);
+	if (got == 0) {
+		while (got < n) {
+			fresh = false;
+			struct slab *slab = slab_with_room(bin, &fresh);
+			if (!slab)
+				break;
+			got += slab_take(slab, objects + got, n - got);
+			place(bin, slab);
+		}
+		counter_add_owned(&bin->live, got);
+	}
+	lock_release(&bin->lock);
+	if (zeroed)
+		*zeroed = fresh && got == 1;
+	return got;
+}
+
+static void slab_release(struct bin *bin, struct slab *slab)
+{
+	if (slab->bucket == SLAB_BUCKETS)
+		counter_add_owned(&bin->empties, (size_t)-1);
+	list_remove(&slab->by_fullness);
+	counter_add_owned(&bin->slabs, (size_t)-1);
+	slab_delete(slab);
+}
+
+/* Holds the lock. */
+static void return_locked(struct bin *bin, void **objects, unsigned n)
+{
+	uint32_t now = (uint32_t)os_now_ms();
+
+	for (unsigned i = 0; i < n; i++) {
+		struct slab *slab = slab_of(objects[i]);
+		if (unlikely(slab->extent.arena != bin->arena ||
+		    slab->extent.class != bin->class))
+			misuse_of_free(objects[i]);
+		slab_give(slab, objects[i]);
+		slab->freed_ms = now;
+		if (slab->free == slab->slots &&
+		    (slab->slots == 1 || counter_get(&bin->empties) >= EMPTIES_MAX)) {
+			slab_release(bin, slab);
+			continue;
+		}
+		place(bin, slab);
+		if (list_empty(&slab->to_purge))
+			list_append(&bin->to_purge, &slab->to_purge);
+	}
+	counter_add_owned(&bin->live, (size_t)0 - n);
+	bin->freed_bytes += n * size_class_size(bin->class);
+}
+
+/* Holds the lock, drops it. */
+static bool release_lock(struct bin *bin)
+{
+	bool ask = bin->freed_bytes >= ASK_BACKGROUND;
+
+	if (ask)
+		bin->freed_bytes = 0;
+	lock_release(&bin->lock);
+	return ask;
+}
+
+bool bin_flush(struct bin *bin, void **objects, unsigned n)
+{
+	lock_acquire(&bin->lock);
+	counter_add_owned(&bin->flushes, 1);
+	if (depot_reserve(bin, n)) {
+		memcpy(bin->depot + bin->depot_count, objects, n * sizeof(*objects));
+		AO_int_store(&bin->depot_count, bin->depot_count + n);
+	} else {
+		return_locked(bin, objects, n);
+	}
+	return release_lock(bin);
+}
+
+bool bin_return(struct bin *bin, void **objects, unsigned n)
+{
+	lock_acquire(&bin->lock);
+	return_locked(bin, objects, n);
+	return release_lock(bin);
+}
+
+/* The oldest, at the bottom, go first. Holds the lock. */
+static void depot_age(struct bin *bin, bool all)
+{
+	uint32_t n = all ? bin->depot_count : bin->depot_idle;
+
+	return_locked(bin, bin->depot, n);
+	AO_int_store(&bin->depot_count, bin->depot_count - n);
+	memmove(bin->depot, bin->depot + n, bin->depot_count * sizeof(void *));
+	bin->depot_idle = bin->depot_count;
+}
+
+static void release_empties(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
+{
+	struct link *link = bin->empty.prev;
+
+	while (link != &bin->empty) {
+		struct slab *slab = container_of(link, struct slab, by_fullness);
+		link = link->prev;
+		if ((uint32_t)now_ms - slab->freed_ms >= age_ms)
+			slab_release(bin, slab);
+	}
+}
+
+/* Up to PURGE_BATCH slabs of the queue; true: there may be more to do now. */
+static bool purge_slabs(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
+{
+	/* A slab that was freed into since it queued goes to the end; so many
+	 * looks are enough to see each once. */
+	for (unsigned i = 0; i < PURGE_BATCH; i++) {
+		if (list_empty(&bin->to_purge))
+			return false;
+		struct slab *slab = container_of(bin->to_purge.next,
+		    struct slab, to_purge);
+		list_remove(&slab->to_purge);
+		if ((uint32_t)now_ms - slab->freed_ms >= age_ms)
+			slab_purge(slab);
+		else
+			list_append(&bin->to_purge, &slab->to_purge);
+	}
+	return true;
+}
+
+bool bin_purge(struct bin *bin, uint64_t now_ms, bool all)
+{
+	ssize_t decay_ms = options.dirty_decay_ms;
+	uint32_t age_ms = all || decay_ms < 0 ? 0 : (uint32_t)decay_ms;
+
+	if (!counter_get(&bin->slabs) || (decay_ms < 0 && !all))
+		return false;
+	lock_acquire(&bin->lock);
+	if (bin->depot_count)
+		depot_age(bin, all);
+	/* Early: what an empty slab holds decays in the page heap once more. */
+	release_empties(bin, now_ms, age_ms / 8);
+	/* Count the queue first: those that are too young come round again. */
+	size_t queued = counter_get(&bin->slabs);
+	while (purge_slabs(bin, now_ms, age_ms / 2) && queued > PURGE_BATCH) {
+		queued -= PURGE_BATCH;
+		lock_release(&bin->lock);
+		lock_acquire(&bin->lock);
+	}
+	bool left = bin->depot_count || !list_empty(&bin->empty) ||
+	    !list_empty(&bin->to_purge);
+	lock_release(&bin->lock);
+	return left;
+}
+
+size_t bin_free_bytes(const struct bin *bin)
+{
+	size_t slots = counter_get(&bin->slabs) * size_classes[bin->class].slots;
+	size_t live = counter_get(&bin->live);
+
+	return slots > live ? (slots - live) * size_class_size(bin->class) : 0;
+}
+
+size_t bin_depot_bytes(const struct bin *bin)
+{
+	return AO_int_load((const volatile unsigned *)&bin->depot_count) * size_class_size(bin->class);
+}

@@ -1,0 +1,58 @@
+/*
+ * A bin: what an arena has of one class. Top to bottom:
+ *
+ *   depot   pointers that full thread caches gave up, as they were; a thread
+ *           that misses takes them from here. No slab is touched.
+ *   slabs   with room, in buckets by how much: the fullest serve first, so that
+ *           the emptiest drain and go back to the page heap.
+ *
+ * The bin's lock guards all of it. Under it the page heap's lock may be taken.
+ */
+#ifndef HAK_ARENA_BIN_H
+#define HAK_ARENA_BIN_H
+
+#include "arena/slab.h"
+#include "base/lock.h"
+
+struct bin {
+	struct lock lock;
+	uint16_t arena;
+	uint8_t class;
+	/* The depot: count pointers at depot, room for depot_room. idle is the
+	 * lowest count since the last pass of the background thread. */
+	unsigned depot_count, depot_room, depot_idle;
+	void **depot;
+	struct link buckets[SLAB_BUCKETS]; /* 0: fewest free slots */
+	struct link empty;                 /* slabs with no live slot */
+	struct link to_purge;              /* slabs with free pages, oldest first */
+	/* Counted in objects and slabs; for readers without the lock. */
+	AO_t live;      /* not free in a slab: with the program, a cache, a depot */
+	AO_t slabs, empties;
+	AO_t refills, flushes;
+	size_t freed_bytes; /* into slabs since the background thread was asked for */
+};
+
+void bin_init(struct bin *bin, unsigned arena, size_t class);
+
+/* Objects for a thread: from the depot, else from slabs. Returns how many of n;
+ * 0: no memory. *zeroed (may be NULL): do they read zero? */
+unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed);
+/* Objects of this bin back from a thread: to the depot while it has room, else
+ * to their slabs. Reports misuse and aborts. True: enough became free to call
+ * background_ask(), which may allocate, so it is for the caller to do last. */
+bool bin_flush(struct bin *bin, void **objects, unsigned n);
+/* As bin_flush, past the depot. */
+bool bin_return(struct bin *bin, void **objects, unsigned n);
+
+/* One pass of ageing: what lay idle in the depot goes to its slabs, empty slabs
+ * to the page heap, the pages of slabs that no slot came back to for a while to
+ * the system. all: without waiting. Returns true while something is left to
+ * age. */
+bool bin_purge(struct bin *bin, uint64_t now_ms, bool all);
+
+/* Bytes free in slabs, by a look without the lock. */
+size_t bin_free_bytes(const struct bin *bin);
+/* Bytes in the depot. */
+size_t bin_depot_bytes(const struct bin *bin);
+
+#endif

@@ -1,0 +1,144 @@
+#include "arena/slab.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "page/metadata.h"
+#include "page/os.h"
+#include "page/page_heap.h"
+
+_Static_assert(offsetof(struct slab, extent) == 0, "an extent is its slab");
+_Static_assert(8 * GRANULE / PAGE <= 32, "purged has a bit for each page of a slab");
+
+static unsigned words(unsigned slots)
+{
+	return (slots + 63) / 64;
+}
+
+static size_t slab_bytes(unsigned slots)
+{
+	return sizeof(struct slab) + words(slots) * sizeof(uint64_t);
+}
+
+struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
+{
+	const struct size_class *k = &size_classes[class];
+	struct slab *slab = metadata_alloc(slab_bytes(k->slots));
+
+	if (!slab)
+		return NULL;
+	slab->extent.arena = (uint16_t)arena;
+	slab->extent.class = (uint8_t)class;
+	slab->slots = slab->free = k->slots;
+	memset(slab->free_slots, 0xff, words(k->slots) * sizeof(uint64_t));
+	if (k->slots % 64)
+		slab->free_slots[k->slots / 64] = ((uint64_t)1 << k->slots % 64) - 1;
+	list_init(&slab->by_fullness);
+	list_init(&slab->to_purge);
+	if (page_heap_alloc(&slab->extent, k->granules, zeroed))
+		return slab;
+	metadata_free(slab, slab_bytes(k->slots));
+	return NULL;
+}
+
+void slab_delete(struct slab *slab)
+{
+	hak_assert(slab->free == slab->slots);
+	list_remove(&slab->to_purge);
+	page_heap_free(&slab->extent);
+	metadata_free(slab, slab_bytes(slab->slots));
+}
+
+unsigned slab_take(struct slab *slab, void **objects, unsigned n)
+{
+	size_t size = size_class_size(slab->extent.class);
+	unsigned taken = 0;
+
+	for (unsigned w = 0; taken < n && slab->free > taken; w++) {
+		uint64_t bits = slab->free_slots[w];
+		while (bits && taken < n) {
+			unsigned slot = w * 64 + (unsigned)__builtin_ctzl(bits);
+			bits &= bits - 1;
+			objects[taken++] = slab->extent.base + slot * size;
+		}
+		slab->free_slots[w] = bits;
+	}
+	slab->free = (uint16_t)(slab->free - taken);
+	slab->purged = 0;
+	return taken;
+}
+
+void slab_give(struct slab *slab, void *object)
+{
+	size_t offset = (size_t)((char *)object - slab->extent.base);
+	unsigned slot = slab->slots == 1 ? offset != 0 :
+	    size_class_slot(slab->extent.class, offset);
+
+	if (unlikely(slot >= slab->slots ||
+	    slot * size_class_size(slab->extent.class) != offset))
+		misuse_of_free(object);
+	uint64_t bit = (uint64_t)1 << slot % 64;
+	if (unlikely(slab->free_slots[slot / 64] & bit))
+		log_fatal("free(%p): double free", object);
+	slab->free_slots[slot / 64] |= bit;
+	slab->free++;
+}
+
+/* Does no live slot touch the page? */
+static bool page_is_free(const struct slab *slab, unsigned page)
+{
+	size_t class = slab->extent.class;
+	unsigned first = size_class_slot(class, page * PAGE);
+	unsigned last = size_class_slot(class, page * PAGE + PAGE - 1);
+
+	if (first >= slab->slots)
+		return true;
+	return bits_all_set(slab->free_slots, first,
+	    last < slab->slots ? last : slab->slots - 1u);
+}
+
+size_t slab_purge(struct slab *slab)
+{
+	unsigned pages = (unsigned)(slab->extent.size / PAGE);
+	size_t total = 0;
+
+	for (unsigned page = 0; page < pages; page++) {
+		unsigned end = page;
+		while (end < pages && !(slab->purged >> end & 1) &&
+		    page_is_free(slab, end))
+			slab->purged |= 1u << end++;
+		if (end == page)
+			continue;
+		os_purge(slab->extent.base + page * PAGE, (end - page) * PAGE);
+		total += (end - page) * PAGE;
+		page = end;
+	}
+	return total;
+}
+
+struct slab *slab_of(const void *object)
+{
+	struct extent *extent = page_map_extent(object);
+
+	if (unlikely(!extent || extent->class == CLASS_WHALE))
+		misuse_of_free(object);
+	return container_of(extent, struct slab, extent);
+}
+
+void misuse_of_free(const void *p)
+{
+	struct extent *extent = page_map_find_around(p);
+
+	if (page_map_was_ours(p) && !extent)
+		log_fatal("free(%p): double free", p);
+	if (!extent)
+		log_fatal("free(%p): not a hakmem pointer", p);
+	const char *object = extent->base;
+	size_t size = extent->size;
+	if (extent->class != CLASS_WHALE) {
+		size = size_class_size(extent->class);
+		object += (size_t)((const char *)p - object) / size * size;
+	}
+	log_fatal("free(%p): not the start of an object (inside %p, %zu bytes)",
+	    p, (const void *)object, size);
+}

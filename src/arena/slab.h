@@ -1,0 +1,48 @@
+/*
+ * A slab: a run of granules cut into slots of one class. What is free is a
+ * bitmap beside it, never in it: nothing of the allocator's lies in memory that
+ * the program may write, free pages inside a slab can be given back, and an
+ * object that comes back twice, or was none, is seen.
+ *
+ * The lock of the slab's bin guards everything but extent, which does not
+ * change while the slab lives. An L2.5 object is a slab of one slot.
+ */
+#ifndef HAK_ARENA_SLAB_H
+#define HAK_ARENA_SLAB_H
+
+#include "base/list.h"
+#include "page/page_map.h"
+
+#define SLAB_BUCKETS 8u
+
+struct slab {
+	struct extent extent;     /* first: the extent map points here */
+	struct link by_fullness;  /* in one of the bin's buckets, or in none */
+	struct link to_purge;     /* in the bin's queue, or not queued */
+	uint32_t freed_ms;        /* when a slot last came back */
+	uint32_t purged;          /* a bit a page: given back, not used since */
+	uint16_t slots, free;
+	uint8_t bucket;
+	uint64_t free_slots[];    /* a bit a slot */
+};
+
+/* NULL: no memory. *zeroed as of page_heap_alloc. */
+struct slab *slab_new(unsigned arena, size_t class, bool *zeroed);
+/* All slots must be free. */
+void slab_delete(struct slab *slab);
+
+/* Take up to n slots, lowest address first; returns how many. */
+unsigned slab_take(struct slab *slab, void **objects, unsigned n);
+/* Take one back; reports misuse and aborts. */
+void slab_give(struct slab *slab, void *object);
+
+/* Give back the pages that hold no live slot. Returns bytes. */
+size_t slab_purge(struct slab *slab);
+
+/* The slab of an object about to come back; reports misuse and aborts. */
+struct slab *slab_of(const void *object);
+
+/* One line that says what is wrong with freeing p, then abort(). */
+void misuse_of_free(const void *p) __attribute__((noreturn, cold));
+
+#endif

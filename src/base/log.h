@@ -1,0 +1,23 @@
+/* Lines to stderr, without allocating; and the end of a program's misuse. */
+#ifndef HAK_BASE_LOG_H
+#define HAK_BASE_LOG_H
+
+#include "config.h"
+
+/* "hakmem: ", the text, a newline: one write(2), cut at 512 bytes. */
+void log_line(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+/* The line, then abort(). */
+void log_fatal(const char *format, ...)
+    __attribute__((format(printf, 1, 2), noreturn, cold));
+
+#if HAK_DEBUG
+#define hak_assert(condition) \
+	((condition) ? (void)0 : \
+	    log_fatal("%s:%d: assertion failed: %s", __FILE__, __LINE__, #condition))
+#else
+#define hak_assert(condition) ((void)sizeof(condition))
+#endif
+
+#endif

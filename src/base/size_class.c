@@ -1,0 +1,53 @@
+#include "base/size_class.h"
+
+_Static_assert(CLASS_WHALE < CLASSES, "each class has a number");
+_Static_assert(CLASSES == 1u << LG_CLASSES, "a class number fits its bits");
+
+#define X2(c) c, c
+#define X4(c) X2(c), X2(c)
+#define X8(c) X4(c), X4(c)
+#define X16(c) X8(c), X8(c)
+
+const uint8_t size_class_tiny[TINY_MAX / 8 + 1] = {
+	1, 1,
+	2, X2(3), X2(4), X2(5), X2(6), X2(7), X2(8), X2(9),
+	X4(10), X4(11), X4(12), X4(13),
+	X8(14), X8(15), X8(16), X8(17),
+	X16(18), X16(19), X16(20), X16(21),
+};
+
+struct size_class size_classes[CLASSES];
+
+#define SLAB_GRANULES_MIN 4u
+#define SLAB_GRANULES_MAX 8u
+
+/* The slab length, of those allowed, that leaves the smallest share over. */
+static unsigned slab_granules(size_t size)
+{
+	unsigned best = SLAB_GRANULES_MIN;
+
+	if (size <= TINY_MAX)
+		return best;
+	for (unsigned n = best + 1; n <= SLAB_GRANULES_MAX; n++)
+		if (n * GRANULE % size * best < best * GRANULE % size * n)
+			best = n;
+	return best;
+}
+
+void size_class_init(void)
+{
+	for (size_t size = 8; size <= TINY_MAX; size += 8)
+		size_classes[size_class_tiny[size / 8]].size = (uint32_t)size;
+	for (size_t c = CLASS_L2; c < CLASS_WHALE; c++) {
+		size_t doubling = (c - CLASS_L2) / 4, step = (c - CLASS_L2) % 4;
+		size_classes[c].size = (uint32_t)((TINY_MAX << doubling) / 4 * (5 + step));
+	}
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		struct size_class *k = &size_classes[c];
+		k->granules = (uint16_t)(c < CLASS_L25 ? slab_granules(k->size) :
+		    round_up(k->size, GRANULE) / GRANULE);
+		k->slots = (uint16_t)(c < CLASS_L25 ?
+		    k->granules * GRANULE / k->size : 1);
+		k->reciprocal = (uint32_t)((((uint64_t)1 << 32) + k->size - 1) / k->size);
+	}
+}

@@ -1,0 +1,84 @@
+/*
+ * Size classes: 8; steps of 16 to 128; then four a doubling to 1 MiB.
+ *
+ *   class  0       none: what the page map says of foreign memory
+ *          1..21   Tiny, to 1 KiB      slabs of 64 KiB
+ *         22..41   L2,   to 32 KiB     slabs of 64 to 128 KiB
+ *         42..61   L2.5, to 1 MiB      an extent for each object
+ *         62       Whale               a mapping for each object
+ */
+#ifndef HAK_BASE_SIZE_CLASS_H
+#define HAK_BASE_SIZE_CLASS_H
+
+#include "base/bits.h"
+
+#define LG_PAGE 12
+#define PAGE ((size_t)1 << LG_PAGE)
+/* What the page map tells apart; slabs and extents are runs of granules. */
+#define LG_GRANULE 14
+#define GRANULE ((size_t)1 << LG_GRANULE)
+
+#define TINY_MAX ((size_t)1024)
+#define L2_MAX (32 * KiB)
+#define L25_MAX (1 * MiB)
+#define SIZE_MAX_ALLOWED ((size_t)PTRDIFF_MAX)
+
+#define LG_CLASSES 6
+#define CLASSES 64u  /* entries of a per-class table, some unused */
+#define CLASS_NONE 0u
+#define CLASS_L2 22u   /* the first of each range */
+#define CLASS_L25 42u
+#define CLASS_WHALE 62u
+
+#define SLAB_SLOTS_MAX 8192u
+
+enum layer { LAYER_TINY, LAYER_L2, LAYER_L25, LAYER_WHALE, LAYERS };
+
+struct size_class {
+	uint32_t size;
+	uint32_t reciprocal; /* ceil(2^32 / size): slot of an offset */
+	uint16_t slots;      /* in a slab; 1 from CLASS_L25 on */
+	uint16_t granules;   /* of a slab or extent */
+};
+
+extern struct size_class size_classes[CLASSES];
+/* Class of a size up to TINY_MAX, by (size + 7) / 8. */
+extern const uint8_t size_class_tiny[TINY_MAX / 8 + 1];
+
+/* Fills the tables; to be called once before all else. */
+void size_class_init(void);
+
+/* TINY_MAX < size <= L25_MAX */
+ALWAYS_INLINE size_t size_class_above_tiny(size_t size)
+{
+	unsigned lg = lg_floor(size - 1);
+
+	/* Three significant bits: the top one is the doubling, two choose. */
+	return CLASS_L2 + (lg - 10) * 4 + (((size - 1) >> (lg - 2)) & 3);
+}
+
+/* size <= L25_MAX */
+static inline size_t size_class_of(size_t size)
+{
+	return size <= TINY_MAX ? size_class_tiny[(size + 7) / 8] :
+	    size_class_above_tiny(size);
+}
+
+static inline size_t size_class_size(size_t class)
+{
+	return size_classes[class].size;
+}
+
+static inline enum layer size_class_layer(size_t class)
+{
+	return class < CLASS_L2 ? LAYER_TINY : class < CLASS_L25 ? LAYER_L2 :
+	    class < CLASS_WHALE ? LAYER_L25 : LAYER_WHALE;
+}
+
+/* Slot of the byte at offset in a slab; exact below 128 KiB. */
+static inline unsigned size_class_slot(size_t class, size_t offset)
+{
+	return (unsigned)(offset * size_classes[class].reciprocal >> 32);
+}
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * What the public functions share: allocation and freeing by size, class and
+ * flags, below the names. init.c gets the process ready, malloc.c holds the hot
+ * paths.
+ */
+#ifndef HAK_ENTRY_ENTRY_H
+#define HAK_ENTRY_ENTRY_H
+
+#include "hakmem/hakmem.h"
+#include "tcache/tcache.h"
+
+/* Also under the standard's name, where the build overrides malloc. */
+#if HAK_OVERRIDE
+#define ALSO_AS(name, ours) \
+	HAK_EXPORT extern __typeof__(ours) name \
+	    __attribute__((alias(#ours), copy(ours)))
+#else
+#define ALSO_AS(name, ours) _Static_assert(1, "")
+#endif
+
+/* Set by init: every call goes the slow way, past the caches, because contents
+ * are to be filled or memcheck is to be told. */
+extern bool entry_is_checked;
+
+/* Options, maps, caches; the first call of a process, from any thread. */
+void entry_init(void);
+bool entry_is_initialized(void);
+
+/* No object, with the standard's errno. */
+void *out_of_memory(void);
+
+/* The hot part of malloc: an object from the thread's cache, or NULL, which says
+ * nothing yet: allocate() goes on. */
+ALWAYS_INLINE void *malloc_cached(size_t size)
+{
+	struct tcache *t = tcache_self;
+
+	if (likely(size <= TINY_MAX))
+		return tcache_pop(t, t->class_of[(size + 7) / 8]);
+	if (likely(size <= L25_MAX))
+		return tcache_pop(t, size_class_above_tiny(size));
+	return NULL;
+}
+
+/* One object. alignment: a power of two; arena_id 0: the thread's own. zero: it
+ * must read zero. NULL and ENOMEM. */
+void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
+    bool cached);
+/* Any pointer that a program gave; reports misuse and aborts. */
+void deallocate(void *p, bool cached);
+/* Usable size of a live object; misuse aborts. */
+size_t usable_size(const void *p);
+/* The usable size that allocate would give; 0: out of range. */
+size_t usable_size_for(size_t size, size_t alignment);
+/* As realloc, size not 0 and p not NULL; where it moves, with allocate's flags. */
+void *reallocate(void *p, size_t size, size_t alignment, bool zero,
+    unsigned arena_id, bool cached);
+/* The usable size after an attempt to make p hold size without moving it. */
+size_t resize_in_place(void *p, size_t size, bool zero);
+
+#endif

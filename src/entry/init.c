@@ -1,0 +1,97 @@
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "arena/background.h"
+#include "base/log.h"
+#include "ctl/conf.h"
+#include "ctl/stats.h"
+#include "entry/check.h"
+#include "entry/entry.h"
+#include "page/metadata.h"
+#include "page/page_heap.h"
+#include "page/whale.h"
+
+bool entry_is_checked;
+
+static struct lock init_lock = LOCK_INITIALIZER;
+static AO_t initialized;
+
+bool entry_is_initialized(void)
+{
+	/* Pairs with the store in entry_init. */
+	return AO_load_acquire(&initialized);
+}
+
+SLOW_PATH void entry_init(void)
+{
+	lock_acquire(&init_lock);
+	if (!flag_load(&initialized)) {
+		int saved = errno;
+		size_class_init();
+		conf_init();
+		if (!page_map_init())
+			log_fatal("no address space for the page map");
+		arenas_init();
+		entry_is_checked = check_is_wanted();
+		tcache_init(entry_is_checked);
+		errno = saved;
+		AO_store_release(&initialized, 1);
+	}
+	lock_release(&init_lock);
+}
+
+/* The locks in their order (arena/arena.h); what is made under them is whole
+ * when the process splits. The caches of threads that the child does not have
+ * stay as they are: it cannot tell what they were doing. */
+static void before_fork(void)
+{
+	background_before_fork();
+	lock_acquire(&init_lock);
+	lock_acquire(&tcaches_lock);
+	arenas_lock_all();
+	lock_acquire(&page_heap_lock);
+	lock_acquire(&whale_lock);
+	lock_acquire(&page_map_lock);
+	lock_acquire(&metadata_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	lock_release(&metadata_lock);
+	lock_release(&page_map_lock);
+	lock_release(&whale_lock);
+	lock_release(&page_heap_lock);
+	arenas_unlock_all();
+	lock_release(&tcaches_lock);
+	lock_release(&init_lock);
+	background_after_fork(false);
+}
+
+static void after_fork_in_child(void)
+{
+	lock_init(&metadata_lock);
+	lock_init(&page_map_lock);
+	lock_init(&whale_lock);
+	lock_init(&page_heap_lock);
+	arenas_reinit_locks();
+	lock_init(&tcaches_lock);
+	lock_init(&init_lock);
+	background_after_fork(true);
+}
+
+static void print_at_exit(void)
+{
+	stats_print(NULL, NULL);
+}
+
+/* What may allocate, or should not run before the program's libraries do. */
+__attribute__((constructor)) static void start_process(void)
+{
+	if (!entry_is_initialized())
+		entry_init();
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	background_allow();
+	if (options.stats_print)
+		atexit(print_at_exit);
+}

@@ -1,0 +1,323 @@
+/*
+ * malloc and free. The two hot functions come first; all they do not do
+ * themselves is below them.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "arena/background.h"
+#include "base/log.h"
+#include "entry/check.h"
+#include "entry/entry.h"
+#include "page/whale.h"
+
+static void *malloc_slow(size_t size);
+static void free_slow(void *p);
+static void *calloc_slow(size_t size);
+
+/* Up to TINY_MAX 15 instructions, above 22. */
+void *hak_malloc(size_t size)
+{
+	void *p = malloc_cached(size);
+
+	return likely(p) ? p : malloc_slow(size);
+}
+
+/* 20 instructions: one load and one compare tell owner and class together. */
+void hak_free(void *p)
+{
+	struct tcache *t = tcache_self;
+	size_t granule = (uintptr_t)p >> LG_GRANULE;
+
+	if (unlikely(granule >= t->map_limit))
+		return free_slow(p);
+	size_t class = AO_short_load(&t->map[granule]) ^ t->tag;
+	if (unlikely(class >= CLASSES || !tcache_push(t, class, p)))
+		return free_slow(p);
+}
+
+void *hak_calloc(size_t count, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
+		return out_of_memory();
+	if (likely(bytes <= L2_MAX)) {
+		void *p = tcache_pop(tcache_self, size_class_of(bytes));
+		if (likely(p))
+			return memset(p, 0, bytes);
+	}
+	return calloc_slow(bytes);
+}
+
+NO_INLINE void *out_of_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+static NO_INLINE void *malloc_slow(size_t size)
+{
+	return allocate(size, 1, false, 0, true);
+}
+
+static NO_INLINE void *calloc_slow(size_t size)
+{
+	return allocate(size, 1, true, 0, true);
+}
+
+static NO_INLINE void free_slow(void *p)
+{
+	deallocate(p, true);
+}
+
+/* The first class that holds size and whose slots have the alignment;
+ * CLASS_WHALE: none. Slabs start at granules. */
+static size_t class_for(size_t size, size_t alignment)
+{
+	if (size > L25_MAX || alignment > GRANULE)
+		return CLASS_WHALE;
+	if (alignment > 8)
+		size = round_up(size ? size : 1, alignment);
+	size_t class = size_class_of(size);
+	while (class < CLASS_L25 && size_class_size(class) & (alignment - 1))
+		class++;
+	return class;
+}
+
+size_t usable_size_for(size_t size, size_t alignment)
+{
+	size_t class = class_for(size, alignment);
+
+	if (size > SIZE_MAX_ALLOWED || alignment > SIZE_MAX_ALLOWED - size)
+		return 0;
+	return class == CLASS_WHALE ? round_up(size, GRANULE) : size_class_size(class);
+}
+
+static void *allocate_uncached(size_t class, unsigned arena_id, bool *zeroed)
+{
+	struct tcache *t = tcache_get();
+	struct arena *arena = arena_id ? arena_ensure(arena_id) :
+	    t ? t->arena : arena_ensure(1);
+	void *p = NULL;
+
+	if (arena)
+		bin_refill(&arena->bins[class], &p, 1, zeroed);
+	return p;
+}
+
+void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
+    bool cached)
+{
+	bool zeroed = false;
+	void *p;
+
+	if (unlikely(!entry_is_initialized()))
+		entry_init();
+	if (unlikely(size > SIZE_MAX_ALLOWED || alignment > SIZE_MAX_ALLOWED - size))
+		return out_of_memory();
+	size_t class = class_for(size, alignment);
+	if (class == CLASS_WHALE)
+		p = whale_alloc(size ? size : 1,
+		    alignment > GRANULE ? alignment : GRANULE, &zeroed);
+	else if (cached && !arena_id)
+		p = tcache_alloc_slow(class, &zeroed);
+	else
+		p = allocate_uncached(class, arena_id, &zeroed);
+	if (unlikely(!p))
+		return out_of_memory();
+	if (unlikely(entry_is_checked))
+		check_allocated(p, usable_size(p), zero || zeroed);
+	if (zero && !zeroed)
+		memset(p, 0, size);
+	return p;
+}
+
+void deallocate(void *p, bool cached)
+{
+	if (!p)
+		return;
+	unsigned entry = page_map_get(p);
+	size_t class = entry % CLASSES;
+	if (unlikely(class == CLASS_NONE))
+		misuse_of_free(p);
+	if (unlikely(entry_is_checked))
+		check_freed(p, usable_size(p));
+	if (class == CLASS_WHALE) {
+		if (whale_size(p) == 0)
+			misuse_of_free(p);
+		whale_free(p);
+		background_ask();
+	} else if (cached) {
+		tcache_free_slow(p, entry);
+	} else if (arena_free(entry >> LG_CLASSES, class, p)) {
+		background_ask();
+	}
+}
+
+size_t usable_size(const void *p)
+{
+	unsigned entry = page_map_get(p);
+	size_t class = entry % CLASSES;
+	size_t size = class == CLASS_WHALE ? whale_size(p) : size_class_size(class);
+
+	if (unlikely(size == 0))
+		misuse_of_free(p);
+	return size;
+}
+
+size_t resize_in_place(void *p, size_t size, bool zero)
+{
+	size_t old_size = usable_size(p);
+
+	if (size <= old_size && old_size <= L25_MAX)
+		return old_size;
+	if (old_size <= L25_MAX || size <= L25_MAX || size > SIZE_MAX_ALLOWED ||
+	    entry_is_checked || !whale_resize(p, size, false))
+		return old_size;
+	/* What a mapping grows by reads zero; the rounding of the old one not. */
+	(void)zero;
+	return usable_size(p);
+}
+
+/* Keep the object where it is? Not where over half of it would lie idle. */
+static bool fits(size_t size, size_t old_size, size_t alignment)
+{
+	return size <= old_size && old_size <= L25_MAX &&
+	    (size > old_size / 2 || old_size <= 64) &&
+	    usable_size_for(size, alignment) <= old_size;
+}
+
+void *reallocate(void *p, size_t size, size_t alignment, bool zero,
+    unsigned arena_id, bool cached)
+{
+	size_t old_size = usable_size(p);
+
+	if (!entry_is_checked && !((uintptr_t)p & (alignment - 1))) {
+		if (fits(size, old_size, alignment))
+			return p;
+		if (old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE) {
+			void *moved = whale_resize(p, size, true);
+			if (moved)
+				return moved;
+		}
+	}
+	void *moved = allocate(size, alignment, zero, arena_id, cached);
+	if (!moved)
+		return NULL;
+	memcpy(moved, p, size < old_size ? size : old_size);
+	deallocate(p, cached);
+	return moved;
+}
+
+void *hak_realloc(void *p, size_t size)
+{
+	if (!p)
+		return hak_malloc(size);
+	if (size == 0) {
+		hak_free(p);
+		return NULL;
+	}
+	return reallocate(p, size, 1, false, 0, true);
+}
+
+void *hak_reallocarray(void *p, size_t count, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(count, size, &bytes))
+		return out_of_memory();
+	return hak_realloc(p, bytes);
+}
+
+void hak_free_sized(void *p, size_t size)
+{
+	(void)size;
+	hak_free(p);
+}
+
+void hak_free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+	(void)alignment;
+	(void)size;
+	hak_free(p);
+}
+
+int hak_posix_memalign(void **out, size_t alignment, size_t size)
+{
+	int saved = errno;
+
+	if (!is_power_of_two(alignment) || alignment < sizeof(void *))
+		return EINVAL;
+	void *p = allocate(size, alignment, false, 0, true);
+	errno = saved;
+	if (!p)
+		return ENOMEM;
+	*out = p;
+	return 0;
+}
+
+void *hak_aligned_alloc(size_t alignment, size_t size)
+{
+	if (!is_power_of_two(alignment)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return allocate(size, alignment, false, 0, true);
+}
+
+void *hak_memalign(size_t alignment, size_t size)
+{
+	return hak_aligned_alloc(alignment, size);
+}
+
+void *hak_valloc(size_t size)
+{
+	return allocate(size, PAGE, false, 0, true);
+}
+
+void *hak_pvalloc(size_t size)
+{
+	if (size > SIZE_MAX_ALLOWED - PAGE)
+		return out_of_memory();
+	return allocate(round_up(size ? size : 1, PAGE), PAGE, false, 0, true);
+}
+
+size_t hak_malloc_usable_size(const void *p)
+{
+	return p ? usable_size(p) : 0;
+}
+
+ALSO_AS(malloc, hak_malloc);
+ALSO_AS(calloc, hak_calloc);
+ALSO_AS(realloc, hak_realloc);
+ALSO_AS(reallocarray, hak_reallocarray);
+ALSO_AS(free, hak_free);
+ALSO_AS(free_sized, hak_free_sized);
+ALSO_AS(free_aligned_sized, hak_free_aligned_sized);
+ALSO_AS(posix_memalign, hak_posix_memalign);
+ALSO_AS(aligned_alloc, hak_aligned_alloc);
+ALSO_AS(memalign, hak_memalign);
+ALSO_AS(valloc, hak_valloc);
+ALSO_AS(pvalloc, hak_pvalloc);
+ALSO_AS(malloc_usable_size, hak_malloc_usable_size);
+
+#if HAK_OVERRIDE
+/* free needs neither size nor alignment: each form of C++'s delete is free. */
+#define DELETE(name, mangled) \
+	HAK_EXPORT extern void name(void *) __asm__(mangled) \
+	    __attribute__((alias("hak_free")))
+
+DELETE(cxx_delete, "_ZdlPv");
+DELETE(cxx_delete_array, "_ZdaPv");
+DELETE(cxx_delete_nothrow, "_ZdlPvRKSt9nothrow_t");
+DELETE(cxx_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t");
+DELETE(cxx_delete_sized, "_ZdlPvm");
+DELETE(cxx_delete_array_sized, "_ZdaPvm");
+DELETE(cxx_delete_aligned, "_ZdlPvSt11align_val_t");
+DELETE(cxx_delete_array_aligned, "_ZdaPvSt11align_val_t");
+DELETE(cxx_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t");
+DELETE(cxx_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t");
+DELETE(cxx_delete_sized_aligned, "_ZdlPvmSt11align_val_t");
+DELETE(cxx_delete_array_sized_aligned, "_ZdaPvmSt11align_val_t");
+#endif

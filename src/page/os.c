@@ -1,0 +1,176 @@
+#define _GNU_SOURCE
+#include "page/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/options.h"
+#include "base/size_class.h"
+
+static void *map(void *hint, size_t size, int protection)
+{
+	int saved = errno;
+	void *p = mmap(hint, size, protection,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	errno = saved;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *os_map(void *hint, size_t size)
+{
+	return map(hint, size, PROT_READ | PROT_WRITE);
+}
+
+void *os_map_aligned(void *hint, size_t size, size_t alignment)
+{
+	char *p = os_map(hint, size);
+
+	if (!p || !((uintptr_t)p & (alignment - 1)))
+		return p;
+	os_unmap(p, size);
+	p = os_map(NULL, size + alignment - PAGE);
+	if (!p)
+		return NULL;
+	char *aligned = (char *)round_up((uintptr_t)p, alignment);
+	size_t head = (size_t)(aligned - p), tail = alignment - PAGE - head;
+	/* What cannot be cut off stays as unused address space. */
+	if (head)
+		os_unmap(p, head);
+	if (tail)
+		os_unmap(aligned + size, tail);
+	return aligned;
+}
+
+void *os_reserve_readable(size_t size)
+{
+	int saved = errno;
+	/* Private and not writable: not charged in any overcommit mode. */
+	void *p = map(NULL, size, PROT_READ);
+
+	if (p)
+		madvise(p, size, MADV_DONTDUMP);
+	errno = saved;
+	return p;
+}
+
+bool os_make_writable(void *base, size_t size)
+{
+	int saved = errno;
+	bool done = mprotect(base, size, PROT_READ | PROT_WRITE) == 0;
+
+	errno = saved;
+	return done;
+}
+
+bool os_unmap(void *base, size_t size)
+{
+	int saved = errno;
+	bool done = munmap(base, size) == 0;
+
+	errno = saved;
+	return done;
+}
+
+void os_purge(void *base, size_t size)
+{
+	int saved = errno;
+
+	madvise(base, size, MADV_DONTNEED);
+	errno = saved;
+}
+
+void os_purge_lazily(void *base, size_t size)
+{
+	int saved = errno;
+
+	if (madvise(base, size, MADV_FREE) != 0)
+		madvise(base, size, MADV_DONTNEED);
+	errno = saved;
+}
+
+static bool remap(void *base, size_t old_size, size_t new_size, int flags,
+    void *place)
+{
+	int saved = errno;
+	void *p = mremap(base, old_size, new_size, flags, place);
+
+	errno = saved;
+	return p != MAP_FAILED;
+}
+
+bool os_grow(void *base, size_t old_size, size_t new_size)
+{
+	return remap(base, old_size, new_size, 0, NULL);
+}
+
+bool os_remap_onto(void *base, size_t old_size, size_t new_size, void *place)
+{
+	return remap(base, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+}
+
+void os_advise_huge(void *base, size_t size)
+{
+	int saved = errno;
+
+	if (options.thp != THP_DEFAULT)
+		madvise(base, size, options.thp == THP_ALWAYS ?
+		    MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	errno = saved;
+}
+
+uint64_t os_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+unsigned os_processors(void)
+{
+	int saved = errno;
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	errno = saved;
+	return (unsigned)n;
+}
+
+bool os_is_address_space_limited(void)
+{
+	int saved = errno;
+	struct rlimit limit;
+	bool limited = getrlimit(RLIMIT_AS, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY;
+
+	errno = saved;
+	return limited;
+}
+
+bool os_is_address_space_scarce(void)
+{
+	int saved = errno;
+	char text[8];
+	ssize_t n = -1;
+	int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	errno = saved;
+	return os_scarce_from(n > 0 ? text : NULL, os_is_address_space_limited());
+}
+
+bool os_scarce_from(const char *overcommit, bool limited)
+{
+	return limited || (overcommit && overcommit[0] == '2');
+}

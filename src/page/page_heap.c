@@ -1,0 +1,387 @@
+#include "page/page_heap.h"
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "page/decay.h"
+#include "page/metadata.h"
+#include "page/os.h"
+
+__extension__ typedef unsigned __int128 mask;
+
+#define ALL_GRANULES (~(mask)0)
+_Static_assert(CHUNK_GRANULES == 128, "a mask has a bit for each granule");
+
+/* Address space is taken from the system in regions: doubling, between these. */
+#define REGION_MIN (4 * MiB)
+#define REGION_MAX (64 * MiB)
+/* Runs given back in one go, so long as they are taken out of the heap. */
+#define PURGE_BATCH 32
+
+enum state { DIRTY, MUZZY, STATES };
+
+struct chunk {
+	/* In the list of by_run[...] for its longest run of free granules, and
+	 * of dirty_by_run[...] for its longest dirty run; in none at 0. */
+	struct link by_run, dirty_by_run;
+	/* By when a granule last came into the state, oldest first. */
+	struct link order[STATES];
+	char *base;
+	mask free;
+	mask state[STATES];
+};
+
+struct run_index {
+	struct link lists[CHUNK_GRANULES + 1];
+	uint64_t nonempty[CHUNK_GRANULES / 64 + 1];
+};
+
+struct lock page_heap_lock = LOCK_INITIALIZER;
+
+/* All guarded by page_heap_lock. */
+static struct {
+	bool initialized, scarce;
+	struct run_index by_run, dirty_by_run;
+	struct link order[STATES];
+	size_t granules[STATES];
+	struct decay decay[STATES];
+	char *region, *region_end; /* address space not yet in chunks */
+	char *hint;                /* of the last region: the next goes below */
+	size_t region_size;
+	AO_t mapped, active, purged;
+} heap;
+
+static unsigned mask_lowest(mask m)
+{
+	uint64_t low = (uint64_t)m;
+
+	return low ? (unsigned)__builtin_ctzl(low) :
+	    64 + (unsigned)__builtin_ctzl((uint64_t)(m >> 64));
+}
+
+static unsigned mask_count(mask m)
+{
+	return (unsigned)(__builtin_popcountl((uint64_t)m) +
+	    __builtin_popcountl((uint64_t)(m >> 64)));
+}
+
+static mask mask_run(unsigned first, size_t n)
+{
+	return (n == CHUNK_GRANULES ? ALL_GRANULES : ((mask)1 << n) - 1) << first;
+}
+
+/* Bits at which n consecutive ones start. */
+static mask run_starts(mask m, size_t n)
+{
+	for (size_t have = 1; have < n && m;) {
+		size_t step = have < n - have ? have : n - have;
+		m &= m >> step;
+		have += step;
+	}
+	return m;
+}
+
+static unsigned longest_run(mask m)
+{
+	unsigned length = 0, step = 1;
+
+	if (m == ALL_GRANULES)
+		return CHUNK_GRANULES;
+	/* Double the run while some starts remain, then refine. */
+	mask starts[8];
+	unsigned levels = 0;
+	while (m) {
+		starts[levels++] = m;
+		m &= m >> step;
+		step *= 2;
+	}
+	mask current = ALL_GRANULES;
+	while (levels-- > 0) {
+		mask longer = length ? current & starts[levels] >> length :
+		    starts[levels];
+		if (longer) {
+			current = longer;
+			length += 1u << levels;
+		}
+	}
+	return length;
+}
+
+/* The first run of ones in m, from its lowest bit. */
+static size_t run_length(mask m, unsigned first)
+{
+	mask gaps = ~(m >> first);
+
+	return gaps ? mask_lowest(gaps) : CHUNK_GRANULES;
+}
+
+static void index_init(struct run_index *index)
+{
+	for (size_t i = 0; i <= CHUNK_GRANULES; i++)
+		list_init(&index->lists[i]);
+}
+
+static void index_move(struct run_index *index, struct link *link,
+    unsigned from, unsigned to)
+{
+	if (from == to)
+		return;
+	list_remove(link);
+	if (from && list_empty(&index->lists[from]))
+		index->nonempty[from / 64] &= ~((uint64_t)1 << from % 64);
+	if (to) {
+		list_push(&index->lists[to], link);
+		index->nonempty[to / 64] |= (uint64_t)1 << to % 64;
+	}
+}
+
+/* A chunk whose longest run is the shortest that has n granules: the densest
+ * that will do. */
+static struct link *index_find(struct run_index *index, size_t n)
+{
+	size_t word = n / 64;
+	uint64_t bits = index->nonempty[word] & ~(uint64_t)0 << n % 64;
+
+	while (!bits) {
+		if (++word > CHUNK_GRANULES / 64)
+			return NULL;
+		bits = index->nonempty[word];
+	}
+	return index->lists[word * 64 + (size_t)__builtin_ctzl(bits)].next;
+}
+
+/* Change a chunk's masks; the only place that does, so that the lists follow. */
+static void chunk_update(struct chunk *chunk, mask free, mask dirty, mask muzzy)
+{
+	mask state[STATES] = { dirty, muzzy };
+
+	hak_assert(!(dirty & muzzy) && !((dirty | muzzy) & ~free));
+	if (free != chunk->free)
+		index_move(&heap.by_run, &chunk->by_run,
+		    longest_run(chunk->free), longest_run(free));
+	if (dirty != chunk->state[DIRTY])
+		index_move(&heap.dirty_by_run, &chunk->dirty_by_run,
+		    longest_run(chunk->state[DIRTY]), longest_run(dirty));
+	for (int s = 0; s < STATES; s++) {
+		mask old = chunk->state[s];
+		heap.granules[s] += mask_count(state[s]) - mask_count(old);
+		if (!state[s] || state[s] & ~old)
+			list_remove(&chunk->order[s]);
+		if (state[s] & ~old)
+			list_append(&heap.order[s], &chunk->order[s]);
+		chunk->state[s] = state[s];
+	}
+	chunk->free = free;
+}
+
+static void heap_init(void)
+{
+	index_init(&heap.by_run);
+	index_init(&heap.dirty_by_run);
+	for (int s = 0; s < STATES; s++)
+		list_init(&heap.order[s]);
+	heap.region_size = REGION_MIN;
+	heap.initialized = true;
+}
+
+static bool region_map(size_t size)
+{
+	char *hint = heap.hint && (uintptr_t)heap.hint > size ?
+	    heap.hint - size : NULL;
+	char *region = os_map_aligned(hint, size, CHUNK);
+
+	if (!region)
+		return false;
+	os_advise_huge(region, size);
+	heap.hint = heap.region = region;
+	heap.region_end = region + size;
+	counter_add_owned(&heap.mapped, size);
+	return true;
+}
+
+static bool region_grow(void)
+{
+	/* A small program never asks; the first region is small in any case. */
+	if (heap.hint && !heap.scarce && heap.region_size < REGION_MAX) {
+		heap.scarce = os_is_address_space_scarce();
+		heap.region_size *= 2;
+	}
+	return (!heap.scarce && region_map(heap.region_size)) || region_map(CHUNK);
+}
+
+static struct chunk *chunk_new(void)
+{
+	struct chunk *chunk = metadata_alloc(sizeof(*chunk));
+
+	if (!chunk)
+		return NULL;
+	if (heap.region == heap.region_end && !region_grow()) {
+		metadata_free(chunk, sizeof(*chunk));
+		return NULL;
+	}
+	chunk->base = heap.region;
+	heap.region += CHUNK;
+	list_init(&chunk->by_run);
+	list_init(&chunk->dirty_by_run);
+	for (int s = 0; s < STATES; s++)
+		list_init(&chunk->order[s]);
+	chunk_update(chunk, ALL_GRANULES, 0, 0);
+	return chunk;
+}
+
+/* Holds the lock. */
+static bool take(struct extent *extent, size_t granules, bool *zeroed)
+{
+	struct link *link = index_find(&heap.dirty_by_run, granules);
+	struct chunk *chunk;
+	mask starts;
+
+	if (link) {
+		chunk = container_of(link, struct chunk, dirty_by_run);
+		starts = run_starts(chunk->state[DIRTY], granules);
+	} else {
+		link = index_find(&heap.by_run, granules);
+		chunk = link ? container_of(link, struct chunk, by_run) : chunk_new();
+		if (!chunk)
+			return false;
+		starts = run_starts(chunk->free, granules);
+	}
+	unsigned first = mask_lowest(starts);
+	mask run = mask_run(first, granules);
+	*zeroed = !(run & (chunk->state[DIRTY] | chunk->state[MUZZY]));
+	extent->base = chunk->base + first * GRANULE;
+	extent->size = granules * GRANULE;
+	extent->chunk = chunk;
+	if (!page_map_set(extent, true))
+		return false;
+	chunk_update(chunk, chunk->free & ~run, chunk->state[DIRTY] & ~run,
+	    chunk->state[MUZZY] & ~run);
+	counter_add_owned(&heap.active, extent->size);
+	return true;
+}
+
+bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed)
+{
+	lock_acquire(&page_heap_lock);
+	if (unlikely(!heap.initialized))
+		heap_init();
+	bool done = take(extent, granules, zeroed);
+	lock_release(&page_heap_lock);
+	return done;
+}
+
+static mask extent_run(const struct extent *extent)
+{
+	return mask_run((unsigned)((size_t)(extent->base - extent->chunk->base) /
+	    GRANULE), extent->size / GRANULE);
+}
+
+/* Take up to PURGE_BATCH runs, the oldest, out of the heap. Holds the lock. */
+static size_t collect(enum state state, size_t want, struct extent *runs)
+{
+	size_t n = 0, got = 0;
+
+	while (n < PURGE_BATCH && got < want && !list_empty(&heap.order[state])) {
+		struct chunk *chunk = container_of(heap.order[state].next,
+		    struct chunk, order[state]);
+		unsigned first = mask_lowest(chunk->state[state]);
+		size_t length = run_length(chunk->state[state], first);
+		mask run = mask_run(first, length);
+		runs[n].base = chunk->base + first * GRANULE;
+		runs[n].size = length * GRANULE;
+		runs[n++].chunk = chunk;
+		got += length;
+		chunk_update(chunk, chunk->free & ~run, chunk->state[DIRTY] & ~run,
+		    chunk->state[MUZZY] & ~run);
+	}
+	return n;
+}
+
+/* Give back at least n granules of the state, if there are. Holds the lock and
+ * drops it while the system works. */
+static size_t purge(enum state state, size_t n)
+{
+	bool lazily = state == DIRTY && options.muzzy_decay_ms != 0;
+	size_t total = 0;
+
+	while (total < n) {
+		struct extent runs[PURGE_BATCH];
+		size_t count = collect(state, n - total, runs);
+		if (count == 0)
+			break;
+		lock_release(&page_heap_lock);
+		for (size_t i = 0; i < count; i++)
+			(lazily ? os_purge_lazily : os_purge)(runs[i].base, runs[i].size);
+		lock_acquire(&page_heap_lock);
+		for (size_t i = 0; i < count; i++) {
+			struct chunk *chunk = runs[i].chunk;
+			mask run = extent_run(&runs[i]);
+			chunk_update(chunk, chunk->free | run, chunk->state[DIRTY],
+			    chunk->state[MUZZY] | (lazily ? run : 0));
+			total += runs[i].size / GRANULE;
+		}
+	}
+	if (!lazily)
+		counter_add_owned(&heap.purged, total * GRANULE);
+	return total;
+}
+
+/* Holds the lock. */
+static size_t purge_decayed(uint64_t now)
+{
+	const ssize_t decay_ms[STATES] = {
+		options.dirty_decay_ms, options.muzzy_decay_ms };
+	size_t total = 0;
+
+	for (int s = 0; s < STATES; s++) {
+		size_t limit = decay_limit(&heap.decay[s], decay_ms[s], now,
+		    heap.granules[s]);
+		if (heap.granules[s] > limit)
+			total += purge((enum state)s, heap.granules[s] - limit);
+	}
+	return total;
+}
+
+void page_heap_free(struct extent *extent)
+{
+	uint64_t now = os_now_ms();
+
+	lock_acquire(&page_heap_lock);
+	struct chunk *chunk = extent->chunk;
+	mask run = extent_run(extent);
+	page_map_clear(extent, true);
+	chunk_update(chunk, chunk->free | run, chunk->state[DIRTY] | run,
+	    chunk->state[MUZZY]);
+	counter_add_owned(&heap.active, (size_t)0 - extent->size);
+	if (decay_is_due(&heap.decay[DIRTY], now) || options.dirty_decay_ms == 0)
+		purge_decayed(now);
+	lock_release(&page_heap_lock);
+}
+
+size_t page_heap_purge(bool all)
+{
+	size_t total = 0;
+
+	lock_acquire(&page_heap_lock);
+	if (!heap.initialized)
+		heap_init();
+	if (!all) {
+		total = purge_decayed(os_now_ms());
+	} else {
+		total = purge(DIRTY, heap.granules[DIRTY]);
+		total += purge(MUZZY, heap.granules[MUZZY]);
+	}
+	lock_release(&page_heap_lock);
+	return total * GRANULE;
+}
+
+void page_heap_stats(struct page_heap_stats *stats)
+{
+	stats->mapped = counter_get(&heap.mapped);
+	stats->active = counter_get(&heap.active);
+	stats->purged = counter_get(&heap.purged);
+	lock_acquire(&page_heap_lock);
+	stats->dirty = heap.granules[DIRTY] * GRANULE;
+	stats->muzzy = heap.granules[MUZZY] * GRANULE;
+	lock_release(&page_heap_lock);
+}

@@ -1,0 +1,44 @@
+/*
+ * The page heap: runs of granules (16 KiB) out of chunks of 2 MiB, shared by
+ * all arenas. A chunk's state is three masks of 128 bits:
+ *
+ *   free   nobody uses the granule
+ *   dirty  free, and its pages hold old contents
+ *   muzzy  free, and the system may take its pages (MADV_FREE)
+ *
+ * dirty and muzzy are subsets of free and disjoint; a free granule in neither
+ * reads zero and has no memory. One lock guards all of it; under it only the
+ * page map's and the metadata's may be taken.
+ */
+#ifndef HAK_PAGE_PAGE_HEAP_H
+#define HAK_PAGE_PAGE_HEAP_H
+
+#include "page/page_map.h"
+
+#define LG_CHUNK 21
+#define CHUNK ((size_t)1 << LG_CHUNK)
+#define CHUNK_GRANULES (CHUNK / GRANULE)
+
+struct page_heap_stats {
+	size_t mapped;   /* bytes of address space */
+	size_t active;   /* bytes handed out */
+	size_t dirty;
+	size_t muzzy;
+	size_t purged;   /* bytes ever given back */
+};
+
+extern struct lock page_heap_lock; /* for fork */
+
+/* Fills base, size and chunk of extent; then its arena and class, which are the
+ * caller's, go into the page map. Prefers dirty memory, so that the heap stays
+ * small. *zeroed: does it read zero? False: no memory. */
+bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed);
+/* The granules become dirty and the page map forgets them. */
+void page_heap_free(struct extent *extent);
+
+/* Give back what has decayed. all: everything. Returns bytes given back. */
+size_t page_heap_purge(bool all);
+
+void page_heap_stats(struct page_heap_stats *stats);
+
+#endif

@@ -1,0 +1,174 @@
+#include "page/page_map.h"
+
+#include "base/options.h"
+#include "page/metadata.h"
+#include "page/os.h"
+
+_Static_assert(NARENAS_MAX < 1u << (16 - LG_CLASSES), "an entry holds any arena");
+
+/* The page map becomes writable in pieces of this many bytes: 512 MiB of heap. */
+#define PIECE (64 * KiB)
+#define PIECE_GRANULES (PIECE / sizeof(uint16_t))
+#define PIECES (((size_t)1 << LG_PAGE_MAP) / PIECE_GRANULES)
+/* Of the address space below the highest mapping, what a window covers. */
+#define WINDOW (64 * GiB)
+
+/* The extent map: a root by GiB, leaves by granule. */
+#define LG_LEAF (30 - LG_GRANULE)
+#define LEAF_BYTES (sizeof(AO_t) << LG_LEAF)
+#define ROOTS ((size_t)1 << (LG_PAGE_MAP - LG_LEAF))
+/* In place of a descriptor: an extent was here. */
+#define WAS_OURS ((void *)1)
+
+struct page_map page_map;
+struct lock page_map_lock = LOCK_INITIALIZER;
+
+static uint64_t writable[PIECES / 64]; /* guarded by page_map_lock */
+static AO_t leaves[ROOTS]; /* published once, never freed */
+static AO_t leaf_bytes, piece_bytes;
+
+static bool init_window(void)
+{
+	char *top = os_reserve_readable(PAGE);
+
+	if (!top)
+		return false;
+	size_t first, end = ((uintptr_t)top + 4 * GiB) >> LG_GRANULE;
+	os_unmap(top, PAGE);
+	/* Whole pieces, so that each can change its protection. */
+	end = round_up(end, PIECE_GRANULES);
+	first = end > WINDOW >> LG_GRANULE ? end - (WINDOW >> LG_GRANULE) : 0;
+	uint16_t *map = os_reserve_readable((end - first) * sizeof(*map));
+	if (!map)
+		return false;
+	page_map.map = (uint16_t *)((uintptr_t)map - first * sizeof(*map));
+	page_map.first = first;
+	page_map.end = end;
+	page_map.limit = 0;
+	return true;
+}
+
+bool page_map_init(void)
+{
+	size_t granules = (size_t)1 << LG_PAGE_MAP;
+
+	if (os_is_address_space_limited())
+		return init_window();
+	page_map.map = os_reserve_readable(granules * sizeof(*page_map.map));
+	if (!page_map.map)
+		return init_window();
+	page_map.limit = page_map.end = granules;
+	return true;
+}
+
+/* Holds page_map_lock. */
+static bool ensure_writable(size_t first, size_t last)
+{
+	for (size_t piece = first / PIECE_GRANULES; piece <= last / PIECE_GRANULES; piece++) {
+		if (writable[piece / 64] >> piece % 64 & 1)
+			continue;
+		if (!os_make_writable(&page_map.map[piece * PIECE_GRANULES], PIECE))
+			return false;
+		writable[piece / 64] |= (uint64_t)1 << piece % 64;
+		counter_add_owned(&piece_bytes, PIECE);
+	}
+	return true;
+}
+
+/* Holds page_map_lock. */
+static bool ensure_leaves(size_t first, size_t last)
+{
+	for (size_t root = first >> LG_LEAF; root <= last >> LG_LEAF; root++) {
+		if (flag_load(&leaves[root]))
+			continue;
+		void *leaf = os_map(NULL, LEAF_BYTES);
+		if (!leaf)
+			return false;
+		counter_add_owned(&leaf_bytes, LEAF_BYTES);
+		/* Pairs with the load in slot_of. */
+		pointer_store_release(&leaves[root], leaf);
+	}
+	return true;
+}
+
+static AO_t *slot_of(size_t granule)
+{
+	if (granule < page_map.first || granule >= page_map.end)
+		return NULL;
+	/* Pairs with the store in ensure_leaves. */
+	AO_t *leaf = pointer_load_acquire(&leaves[granule >> LG_LEAF]);
+	return leaf ? &leaf[granule & (((size_t)1 << LG_LEAF) - 1)] : NULL;
+}
+
+static void write_entries(const struct extent *extent, bool whole,
+    unsigned entry, const void *descriptor)
+{
+	size_t granule = (uintptr_t)extent->base >> LG_GRANULE;
+	size_t end = whole ? granule + extent->size / GRANULE : granule + 1;
+
+	for (; granule < end; granule++) {
+		/* Pairs with the load in page_map_extent. */
+		pointer_store_release(slot_of(granule), descriptor);
+		AO_short_store(&page_map.map[granule], (unsigned short)entry);
+	}
+}
+
+bool page_map_set(struct extent *extent, bool whole)
+{
+	size_t first = (uintptr_t)extent->base >> LG_GRANULE;
+	size_t last = first + (extent->size - 1) / GRANULE;
+
+	if (first < page_map.first || last >= page_map.end)
+		return false;
+	lock_acquire(&page_map_lock);
+	bool ready = ensure_writable(first, whole ? last : first) &&
+	    ensure_leaves(first, whole ? last : first);
+	lock_release(&page_map_lock);
+	if (ready)
+		write_entries(extent, whole,
+		    page_map_entry(extent->arena, extent->class), extent);
+	return ready;
+}
+
+void page_map_clear(const struct extent *extent, bool whole)
+{
+	write_entries(extent, whole, 0, WAS_OURS);
+}
+
+struct extent *page_map_extent(const void *p)
+{
+	AO_t *slot = slot_of((uintptr_t)p >> LG_GRANULE);
+	/* Pairs with the store in write_entries. */
+	void *descriptor = slot ? pointer_load_acquire(slot) : NULL;
+
+	return descriptor == WAS_OURS ? NULL : descriptor;
+}
+
+bool page_map_was_ours(const void *p)
+{
+	AO_t *slot = slot_of((uintptr_t)p >> LG_GRANULE);
+
+	return slot && (void *)flag_load(slot) == WAS_OURS;
+}
+
+struct extent *page_map_find_around(const void *p)
+{
+	size_t granule = (uintptr_t)p >> LG_GRANULE;
+	AO_t *slot;
+
+	/* Leaves are contiguous by GiB; no object spans one that is missing. */
+	for (; (slot = slot_of(granule)) != NULL; granule--) {
+		void *descriptor = pointer_load_acquire(slot);
+		if (!descriptor || descriptor == WAS_OURS)
+			continue;
+		struct extent *extent = descriptor;
+		return (uintptr_t)p < (uintptr_t)extent->base + extent->size ?
+		    extent : NULL;
+	}
+	return NULL;
+}
+
+size_t page_map_bytes(void)
+{
+	return counter_get(&leaf_bytes) + counter_get(&piece_bytes);
+}

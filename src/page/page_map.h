@@ -1,0 +1,85 @@
+/*
+ * From an address to what it is. Two maps, by granule:
+ *
+ *   the page map     16 bits: arena << 6 | class of the object that starts
+ *                    here, or of the slab that the granule belongs to; 0 for
+ *                    all that is not the allocator's. The fast path of free
+ *                    reads it and nothing else.
+ *   the extent map   64 bits: the descriptor (struct extent); for the slow
+ *                    paths.
+ *
+ * The page map covers the whole user address space: reserved read-only,
+ * unbacked, made writable piece by piece. Where address space is limited it is
+ * a window over the part that mmap hands out, page_map.limit is 0 (so that the
+ * fast path, which compares with it, leaves everything to the slow one) and
+ * page_map_get checks the range.
+ *
+ * Entries of live memory do not change; a reader that holds a live object needs
+ * no order. Writers hold the lock of the page heap or of the whales.
+ */
+#ifndef HAK_PAGE_PAGE_MAP_H
+#define HAK_PAGE_PAGE_MAP_H
+
+#include "base/atomic.h"
+#include "base/lock.h"
+#include "base/size_class.h"
+
+#define ADDRESS_BITS 47
+#define LG_PAGE_MAP (ADDRESS_BITS - LG_GRANULE)
+
+/* A run of granules in use, or a whale. page/ fills all but what it says. */
+struct extent {
+	char *base;
+	size_t size;         /* bytes */
+	struct chunk *chunk; /* NULL: a whale */
+	uint16_t arena;
+	uint8_t class;
+};
+
+struct page_map {
+	uint16_t *map;    /* biased: map[address >> LG_GRANULE] */
+	size_t limit;     /* granules that the fast path may look up */
+	size_t first, end; /* granules that exist */
+};
+
+extern struct page_map page_map;
+extern struct lock page_map_lock; /* leaf; for fork */
+
+/* False: no address space at all. */
+bool page_map_init(void);
+
+/* The entry of an address, any address. */
+static inline unsigned page_map_get(const void *p)
+{
+	size_t granule = (uintptr_t)p >> LG_GRANULE;
+
+	if (granule < page_map.first || granule >= page_map.end)
+		return 0;
+	return AO_short_load(&page_map.map[granule]);
+}
+
+/* Describe extent's granules: the entry and the descriptor, in all of them
+ * (whole) or in the first alone. False: no memory, nothing changed. */
+bool page_map_set(struct extent *extent, bool whole);
+/* The granules are nobody's again. In the extent map stays owner (a chunk), so
+ * that a later free of that address is known as a double free. */
+void page_map_clear(const struct extent *extent, bool whole);
+
+/* The descriptor of an address, or NULL. The caller must know that it does not
+ * go away: it holds a live object there or the lock of what does. */
+struct extent *page_map_extent(const void *p);
+/* Was there an object of ours once? */
+bool page_map_was_ours(const void *p);
+/* The extent in use that an address lies in, or NULL: for the message of a
+ * misuse, by a search downwards. */
+struct extent *page_map_find_around(const void *p);
+
+static inline unsigned page_map_entry(unsigned arena, size_t class)
+{
+	return arena << LG_CLASSES | (unsigned)class;
+}
+
+/* Bytes of maps that were made writable and are backed by memory, at most. */
+size_t page_map_bytes(void);
+
+#endif

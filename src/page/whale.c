@@ -1,0 +1,268 @@
+#include "page/whale.h"
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "page/metadata.h"
+#include "page/os.h"
+
+/* The cache may hold this much, and a share of what is live. */
+#define CACHE_BYTES (32 * MiB)
+#define CACHE_LIVE_SHARE 4
+
+struct whale {
+	struct extent extent; /* first: the extent map points here */
+	struct link link;     /* in the cache, newest first */
+	uint64_t freed_ms;
+	bool purged;          /* cached without memory */
+};
+
+struct lock whale_lock = LOCK_INITIALIZER;
+
+/* All guarded by whale_lock. */
+static struct link cache = { &cache, &cache };
+static char *hint; /* the lowest mapping so far: next to it mappings merge */
+static struct whale_stats stats;
+
+/* A dirty whale costs memory for as long as it rests, so a fit may waste an
+ * eighth at most. */
+static struct whale *cache_take(size_t size, size_t alignment)
+{
+	struct whale *best = NULL;
+
+	for (struct link *l = cache.next; l != &cache; l = l->next) {
+		struct whale *w = container_of(l, struct whale, link);
+		if (w->extent.size < size || w->extent.size - size > size / 8 ||
+		    ((uintptr_t)w->extent.base & (alignment - 1)))
+			continue;
+		if (!best || w->extent.size < best->extent.size)
+			best = w;
+	}
+	if (best) {
+		list_remove(&best->link);
+		stats.cached--;
+		stats.cached_bytes -= best->purged ? 0 : best->extent.size;
+	}
+	return best;
+}
+
+static struct whale *whale_map(size_t size, size_t alignment)
+{
+	struct whale *w = metadata_alloc(sizeof(*w));
+
+	if (!w)
+		return NULL;
+	lock_acquire(&whale_lock);
+	char *below = (uintptr_t)hint > size ?
+	    (char *)(((uintptr_t)hint - size) & ~(alignment - 1)) : NULL;
+	lock_release(&whale_lock);
+	w->extent.base = os_map_aligned(below, size, alignment);
+	if (!w->extent.base) {
+		metadata_free(w, sizeof(*w));
+		return NULL;
+	}
+	os_advise_huge(w->extent.base, size);
+	list_init(&w->link);
+	w->extent.size = size;
+	w->extent.class = CLASS_WHALE;
+	w->purged = true;
+	return w;
+}
+
+/* Unmap, or where the system cannot, keep as address space in the cache. */
+static void whale_drop(struct whale *w)
+{
+	if (!w->purged)
+		os_purge(w->extent.base, w->extent.size);
+	if (os_unmap(w->extent.base, w->extent.size)) {
+		metadata_free(w, sizeof(*w));
+		return;
+	}
+	w->purged = true;
+	lock_acquire(&whale_lock);
+	list_append(&cache, &w->link);
+	stats.cached++;
+	lock_release(&whale_lock);
+}
+
+void *whale_alloc(size_t size, size_t alignment, bool *zeroed)
+{
+	struct whale *w = NULL;
+
+	if (size > SIZE_MAX_ALLOWED)
+		return NULL;
+	size = round_up(size, GRANULE);
+	lock_acquire(&whale_lock);
+	w = cache_take(size, alignment);
+	if (w)
+		stats.hits++;
+	else
+		stats.misses++;
+	lock_release(&whale_lock);
+	if (!w)
+		w = whale_map(size, alignment);
+	if (!w) {
+		whale_purge(true);
+		w = whale_map(size, alignment);
+	}
+	if (!w)
+		return NULL;
+	*zeroed = w->purged;
+	w->purged = false;
+	lock_acquire(&whale_lock);
+	bool known = page_map_set(&w->extent, false);
+	if (known) {
+		stats.live++;
+		stats.live_bytes += w->extent.size;
+		if (!hint || w->extent.base < hint)
+			hint = w->extent.base;
+	}
+	lock_release(&whale_lock);
+	if (!known) {
+		whale_drop(w);
+		return NULL;
+	}
+	return w->extent.base;
+}
+
+static struct whale *whale_of(const void *p)
+{
+	struct extent *extent = page_map_extent(p);
+
+	return extent && extent->class == CLASS_WHALE && extent->base == p ?
+	    container_of(extent, struct whale, extent) : NULL;
+}
+
+/* Take the oldest out of the cache while it is too full or, at time now, has
+ * decayed. Holds the lock. */
+static struct whale *cache_evict(uint64_t now, bool all)
+{
+	struct whale *w;
+	size_t room = CACHE_BYTES + stats.live_bytes / CACHE_LIVE_SHARE;
+	ssize_t decay_ms = options.dirty_decay_ms;
+
+	/* Purged ones lie at the end and stay: they could not be unmapped. */
+	for (struct link *l = cache.prev; l != &cache; l = l->prev) {
+		w = container_of(l, struct whale, link);
+		if (w->purged)
+			continue;
+		if (!all && stats.cached_bytes <= room &&
+		    (decay_ms < 0 || now - w->freed_ms < (uint64_t)decay_ms))
+			return NULL;
+		list_remove(&w->link);
+		stats.cached--;
+		stats.cached_bytes -= w->extent.size;
+		return w;
+	}
+	return NULL;
+}
+
+size_t whale_purge(bool all)
+{
+	uint64_t now = os_now_ms();
+	size_t total = 0;
+
+	for (;;) {
+		lock_acquire(&whale_lock);
+		struct whale *w = cache_evict(now, all);
+		lock_release(&whale_lock);
+		if (!w)
+			return total;
+		total += w->extent.size;
+		whale_drop(w);
+	}
+}
+
+void whale_free(void *p)
+{
+	lock_acquire(&whale_lock);
+	struct whale *w = whale_of(p);
+	if (!w) {
+		lock_release(&whale_lock);
+		log_fatal("free(%p): double free", p);
+	}
+	page_map_clear(&w->extent, false);
+	stats.live--;
+	stats.live_bytes -= w->extent.size;
+	w->freed_ms = os_now_ms();
+	if (options.whale && options.dirty_decay_ms != 0) {
+		list_push(&cache, &w->link);
+		stats.cached++;
+		stats.cached_bytes += w->extent.size;
+		w = NULL;
+	}
+	lock_release(&whale_lock);
+	if (w)
+		whale_drop(w);
+	else
+		whale_purge(false);
+}
+
+size_t whale_size(const void *p)
+{
+	const struct whale *w = whale_of(p);
+
+	return w ? w->extent.size : 0;
+}
+
+void *whale_resize(void *p, size_t size, bool may_move)
+{
+	struct whale *w = whale_of(p);
+
+	if (!w || size > SIZE_MAX_ALLOWED)
+		return NULL;
+	size = round_up(size, GRANULE);
+	size_t old_size = w->extent.size;
+	if (size == old_size)
+		return p;
+	if (size < old_size) {
+		/* Where the tail cannot be unmapped it stays, without memory. */
+		os_purge(w->extent.base + size, old_size - size);
+		if (!os_unmap(w->extent.base + size, old_size - size))
+			return p;
+		lock_acquire(&whale_lock);
+		w->extent.size = size;
+		stats.live_bytes -= old_size - size;
+		lock_release(&whale_lock);
+		return p;
+	}
+	if (os_grow(p, old_size, size)) {
+		lock_acquire(&whale_lock);
+		w->extent.size = size;
+		stats.live_bytes += size - old_size;
+		lock_release(&whale_lock);
+		return p;
+	}
+	if (!may_move)
+		return NULL;
+	/* The system would move it to any page; ours start at a granule. */
+	char *place = os_map_aligned(NULL, size, GRANULE);
+	if (!place)
+		return NULL;
+	struct extent old = w->extent;
+	lock_acquire(&whale_lock);
+	page_map_clear(&w->extent, false);
+	w->extent.base = place;
+	w->extent.size = size;
+	bool known = page_map_set(&w->extent, false);
+	bool moved = known && os_remap_onto(p, old_size, size, place);
+	if (moved) {
+		stats.live_bytes += size - old_size;
+	} else {
+		if (known)
+			page_map_clear(&w->extent, false);
+		w->extent = old;
+		page_map_set(&w->extent, false);
+	}
+	lock_release(&whale_lock);
+	if (!moved)
+		os_unmap(place, size);
+	return moved ? place : NULL;
+}
+
+void whale_stats(struct whale_stats *out)
+{
+	lock_acquire(&whale_lock);
+	*out = stats;
+	lock_release(&whale_lock);
+}

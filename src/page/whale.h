@@ -1,0 +1,35 @@
+/*
+ * Whales: objects over 1 MiB, a mapping each. Freed ones are cached a while,
+ * by size, bounded in bytes and time. One lock guards the cache and the
+ * counters; under it only the page map's and the metadata's may be taken.
+ */
+#ifndef HAK_PAGE_WHALE_H
+#define HAK_PAGE_WHALE_H
+
+#include "page/page_map.h"
+
+struct whale_stats {
+	size_t live, live_bytes;
+	size_t cached, cached_bytes;
+	size_t hits, misses;
+};
+
+extern struct lock whale_lock; /* for fork */
+
+/* size: any over 0; alignment: a power of two, GRANULE at least. *zeroed: does
+ * it read zero? NULL: no memory. */
+void *whale_alloc(size_t size, size_t alignment, bool *zeroed);
+/* p must be what whale_alloc gave; anything else is reported and aborts. */
+void whale_free(void *p);
+/* Usable bytes; 0 where no whale starts at p. */
+size_t whale_size(const void *p);
+/* Grow or shrink, in place or (may_move) by moving pages; NULL: not possible
+ * without copying. Bytes that are new read zero. */
+void *whale_resize(void *p, size_t size, bool may_move);
+
+/* Let go of cached whales that have decayed; all: of all. Returns bytes. */
+size_t whale_purge(bool all);
+
+void whale_stats(struct whale_stats *stats);
+
+#endif

@@ -1,0 +1,111 @@
+/*
+ * Per-thread caches. For each class a stack of pointers:
+ *
+ *     slots[0]   slots[1] ...            head ...             slots[room - 1]
+ *     FULL       (room for frees)        the objects          NULL
+ *                <-- free pushes here    --> malloc pops
+ *
+ * The two marks bound the stack, so that head is all that the fast paths need:
+ * *head == NULL is empty, head[-1] == FULL is full. A class without a stack (its
+ * layer is off, or it was never used) points at a stack without room, which is
+ * empty and full at once; so does everything in tcache_none, which a thread has
+ * before its first slow path and after its end.
+ *
+ * Invariants: only its thread touches a tcache, but for counters read by stats;
+ * all objects in it belong to arena, whose tag is in tag.
+ */
+#ifndef HAK_TCACHE_TCACHE_H
+#define HAK_TCACHE_TCACHE_H
+
+#include "arena/arena.h"
+
+#define TCACHE_FULL ((void *)1)
+/* Open parcels of a thread, by arena. */
+#define OPEN_PARCELS 8u
+
+enum slow_event { EVENT_NONE, EVENT_REFILL, EVENT_FLUSH };
+
+struct cache_bin {
+	void **slots;         /* NULL: no stack yet */
+	uint16_t capacity;    /* objects; slots has two more */
+	uint8_t last_event;
+	AO_t misses;
+	size_t event_allocs;  /* allocs at the last slow event */
+	void **seen_head;     /* at the last visit of the collector */
+};
+
+struct tcache {
+	/* The fast paths read the first part. */
+	void **heads[CLASSES];
+	const uint16_t *map;  /* page_map's, next to the rest */
+	size_t map_limit;
+	size_t tag;           /* of arena, as page map entries have it */
+	uint8_t class_of[TINY_MAX / 8 + 1];
+
+	AO_t allocs[CLASSES]; /* served by the fast path: hits */
+	struct cache_bin bins[CLASSES];
+	struct arena *arena;
+	size_t seen_in_use;   /* arenas_in_use when arena was picked */
+	unsigned slow_events;
+	size_t next_collected;
+	size_t capacity_bytes;
+	bool ask_background;
+	struct parcel *parcels[OPEN_PARCELS];
+	struct link link;     /* among all tcaches */
+};
+
+/* What a thread without a tcache has; also the value to compare with. */
+extern const struct tcache tcache_none;
+extern __thread struct tcache *tcache_self
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+extern struct lock tcaches_lock; /* before arenas_lock in the order; for fork */
+
+/* An object of the class, or NULL: none here. */
+ALWAYS_INLINE void *tcache_pop(struct tcache *t, size_t class)
+{
+	void *object = *t->heads[class];
+
+	if (likely(object)) {
+		pointer_advance(&t->heads[class], 1);
+#if HAK_STATS
+		counter_bump(&t->allocs[class]);
+#endif
+	}
+	return object;
+}
+
+/* False: not for this stack; the slow path finds out why. */
+ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
+{
+	void **head = t->heads[class];
+
+	/* Freed twice in a row is seen here at once. */
+	if (unlikely(*head == object || head[-1] == TCACHE_FULL))
+		return false;
+	head[-1] = object;
+	pointer_advance(&t->heads[class], -1);
+	return true;
+}
+
+/* Once, after the options are known. disabled: no thread gets a cache. */
+void tcache_init(bool disabled);
+/* The calling thread's, made if need be; NULL: it can have none. */
+struct tcache *tcache_get(void);
+
+/* What malloc and free do when the stack did not serve. class < CLASS_WHALE. */
+void *tcache_alloc_slow(size_t class, bool *zeroed);
+/* entry: the object's in the page map. */
+void tcache_free_slow(void *object, unsigned entry);
+
+/* Give all that the calling thread's cache holds to the arenas. */
+void tcache_flush(void);
+
+struct tcache_stats {
+	size_t threads;
+	size_t hits[LAYERS], misses[LAYERS]; /* ever, ended threads too */
+	size_t objects[CLASSES];             /* that lie in caches and parcels now */
+	size_t bytes, capacity_bytes;
+};
+void tcache_stats(struct tcache_stats *stats);
+
+#endif
