@@ -32,7 +32,8 @@ static inline size_t round_up(size_t n, size_t to)
 /* Index of the highest set bit; n must not be 0. */
 static inline unsigned lg_floor(size_t n)
 {
-	return 63u - (unsigned)__builtin_clzl(n);
+	/* As xor the compiler knows it for one bsr. */
+	return 63u ^ (unsigned)__builtin_clzl(n);
 }
 
 static inline unsigned lg_ceil(size_t n)

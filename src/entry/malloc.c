@@ -173,10 +173,8 @@ size_t resize_in_place(void *p, size_t size, bool zero)
 	if (size <= old_size && old_size <= L25_MAX)
 		return old_size;
 	if (old_size <= L25_MAX || size <= L25_MAX || size > SIZE_MAX_ALLOWED ||
-	    entry_is_checked || !whale_resize(p, size, false))
+	    entry_is_checked || !whale_resize(p, size, false, zero))
 		return old_size;
-	/* What a mapping grows by reads zero; the rounding of the old one not. */
-	(void)zero;
 	return usable_size(p);
 }
 
@@ -197,7 +195,7 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 		if (fits(size, old_size, alignment))
 			return p;
 		if (old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE) {
-			void *moved = whale_resize(p, size, true);
+			void *moved = whale_resize(p, size, true, zero);
 			if (moved)
 				return moved;
 		}

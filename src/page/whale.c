@@ -1,5 +1,7 @@
 #include "page/whale.h"
 
+#include <string.h>
+
 #include "base/list.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -12,6 +14,7 @@
 
 struct whale {
 	struct extent extent; /* first: the extent map points here */
+	size_t mapped;        /* bytes; up to an eighth over extent.size */
 	struct link link;     /* in the cache, newest first */
 	uint64_t freed_ms;
 	bool purged;          /* cached without memory */
@@ -32,16 +35,16 @@ static struct whale *cache_take(size_t size, size_t alignment)
 
 	for (struct link *l = cache.next; l != &cache; l = l->next) {
 		struct whale *w = container_of(l, struct whale, link);
-		if (w->extent.size < size || w->extent.size - size > size / 8 ||
+		if (w->mapped < size || w->mapped - size > size / 8 ||
 		    ((uintptr_t)w->extent.base & (alignment - 1)))
 			continue;
-		if (!best || w->extent.size < best->extent.size)
+		if (!best || w->mapped < best->mapped)
 			best = w;
 	}
 	if (best) {
 		list_remove(&best->link);
 		stats.cached--;
-		stats.cached_bytes -= best->purged ? 0 : best->extent.size;
+		stats.cached_bytes -= best->purged ? 0 : best->mapped;
 	}
 	return best;
 }
@@ -63,7 +66,7 @@ static struct whale *whale_map(size_t size, size_t alignment)
 	}
 	os_advise_huge(w->extent.base, size);
 	list_init(&w->link);
-	w->extent.size = size;
+	w->mapped = size;
 	w->extent.class = CLASS_WHALE;
 	w->purged = true;
 	return w;
@@ -73,8 +76,8 @@ static struct whale *whale_map(size_t size, size_t alignment)
 static void whale_drop(struct whale *w)
 {
 	if (!w->purged)
-		os_purge(w->extent.base, w->extent.size);
-	if (os_unmap(w->extent.base, w->extent.size)) {
+		os_purge(w->extent.base, w->mapped);
+	if (os_unmap(w->extent.base, w->mapped)) {
 		metadata_free(w, sizeof(*w));
 		return;
 	}
@@ -107,13 +110,14 @@ void *whale_alloc(size_t size, size_t alignment, bool *zeroed)
 	}
 	if (!w)
 		return NULL;
+	w->extent.size = size;
 	*zeroed = w->purged;
 	w->purged = false;
 	lock_acquire(&whale_lock);
 	bool known = page_map_set(&w->extent, false);
 	if (known) {
 		stats.live++;
-		stats.live_bytes += w->extent.size;
+		stats.live_bytes += w->mapped;
 		if (!hint || w->extent.base < hint)
 			hint = w->extent.base;
 	}
@@ -151,7 +155,7 @@ static struct whale *cache_evict(uint64_t now, bool all)
 			return NULL;
 		list_remove(&w->link);
 		stats.cached--;
-		stats.cached_bytes -= w->extent.size;
+		stats.cached_bytes -= w->mapped;
 		return w;
 	}
 	return NULL;
@@ -168,7 +172,7 @@ size_t whale_purge(bool all)
 		lock_release(&whale_lock);
 		if (!w)
 			return total;
-		total += w->extent.size;
+		total += w->mapped;
 		whale_drop(w);
 	}
 }
@@ -183,12 +187,12 @@ void whale_free(void *p)
 	}
 	page_map_clear(&w->extent, false);
 	stats.live--;
-	stats.live_bytes -= w->extent.size;
+	stats.live_bytes -= w->mapped;
 	w->freed_ms = os_now_ms();
 	if (options.whale && options.dirty_decay_ms != 0) {
 		list_push(&cache, &w->link);
 		stats.cached++;
-		stats.cached_bytes += w->extent.size;
+		stats.cached_bytes += w->mapped;
 		w = NULL;
 	}
 	lock_release(&whale_lock);
@@ -205,49 +209,52 @@ size_t whale_size(const void *p)
 	return w ? w->extent.size : 0;
 }
 
-void *whale_resize(void *p, size_t size, bool may_move)
+static void set_mapped(struct whale *w, size_t mapped)
 {
-	struct whale *w = whale_of(p);
+	lock_acquire(&whale_lock);
+	stats.live_bytes += mapped - w->mapped;
+	w->mapped = mapped;
+	lock_release(&whale_lock);
+}
 
-	if (!w || size > SIZE_MAX_ALLOWED)
-		return NULL;
-	size = round_up(size, GRANULE);
-	size_t old_size = w->extent.size;
-	if (size == old_size)
-		return p;
-	if (size < old_size) {
+/* Without moving; false: not possible. */
+static bool resize_in_place(struct whale *w, size_t size)
+{
+	size_t mapped = w->mapped;
+	char *base = w->extent.base;
+
+	if (size <= mapped && mapped - size <= size / 8) {
+		w->extent.size = size;
+	} else if (size < mapped) {
 		/* Where the tail cannot be unmapped it stays, without memory. */
-		os_purge(w->extent.base + size, old_size - size);
-		if (!os_unmap(w->extent.base + size, old_size - size))
-			return p;
-		lock_acquire(&whale_lock);
+		os_purge(base + size, mapped - size);
 		w->extent.size = size;
-		stats.live_bytes -= old_size - size;
-		lock_release(&whale_lock);
-		return p;
-	}
-	if (os_grow(p, old_size, size)) {
-		lock_acquire(&whale_lock);
+		if (os_unmap(base + size, mapped - size))
+			set_mapped(w, size);
+	} else if (os_grow(base, mapped, size)) {
 		w->extent.size = size;
-		stats.live_bytes += size - old_size;
-		lock_release(&whale_lock);
-		return p;
+		set_mapped(w, size);
+	} else {
+		return false;
 	}
-	if (!may_move)
-		return NULL;
-	/* The system would move it to any page; ours start at a granule. */
-	char *place = os_map_aligned(NULL, size, GRANULE);
-	if (!place)
-		return NULL;
+	return true;
+}
+
+/* The pages move to a place of our choice: the system would choose any page,
+ * and whales start at granules. */
+static bool move_to(struct whale *w, size_t size, char *place)
+{
 	struct extent old = w->extent;
+
 	lock_acquire(&whale_lock);
 	page_map_clear(&w->extent, false);
 	w->extent.base = place;
 	w->extent.size = size;
 	bool known = page_map_set(&w->extent, false);
-	bool moved = known && os_remap_onto(p, old_size, size, place);
+	bool moved = known && os_remap_onto(old.base, w->mapped, size, place);
 	if (moved) {
-		stats.live_bytes += size - old_size;
+		stats.live_bytes += size - w->mapped;
+		w->mapped = size;
 	} else {
 		if (known)
 			page_map_clear(&w->extent, false);
@@ -255,9 +262,31 @@ void *whale_resize(void *p, size_t size, bool may_move)
 		page_map_set(&w->extent, false);
 	}
 	lock_release(&whale_lock);
-	if (!moved)
-		os_unmap(place, size);
-	return moved ? place : NULL;
+	return moved;
+}
+
+void *whale_resize(void *p, size_t size, bool may_move, bool zero)
+{
+	struct whale *w = whale_of(p);
+
+	if (!w || size > SIZE_MAX_ALLOWED)
+		return NULL;
+	size = round_up(size, GRANULE);
+	size_t old_size = w->extent.size, old_mapped = w->mapped;
+	if (!resize_in_place(w, size)) {
+		char *place = may_move ? os_map_aligned(NULL, size, GRANULE) : NULL;
+		if (!place)
+			return NULL;
+		if (!move_to(w, size, place)) {
+			os_unmap(place, size);
+			return NULL;
+		}
+	}
+	/* What a mapping grows by reads zero, what it had to spare may not. */
+	if (zero && size > old_size && old_mapped > old_size)
+		memset(w->extent.base + old_size, 0,
+		    (size < old_mapped ? size : old_mapped) - old_size);
+	return w->extent.base;
 }
 
 void whale_stats(struct whale_stats *out)

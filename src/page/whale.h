@@ -24,8 +24,8 @@ void whale_free(void *p);
 /* Usable bytes; 0 where no whale starts at p. */
 size_t whale_size(const void *p);
 /* Grow or shrink, in place or (may_move) by moving pages; NULL: not possible
- * without copying. Bytes that are new read zero. */
-void *whale_resize(void *p, size_t size, bool may_move);
+ * without copying. zero: usable bytes that are new read zero. */
+void *whale_resize(void *p, size_t size, bool may_move, bool zero);
 
 /* Let go of cached whales that have decayed; all: of all. Returns bytes. */
 size_t whale_purge(bool all);

@@ -1,0 +1,187 @@
+/*
+ * What the test programs share: checks that end the program with the place
+ * and reason, random numbers, resident memory, the allocator's own counters.
+ * A test exits with 0 (passed), 77 (skipped) or anything else (failed).
+ */
+#ifndef TEST_HARNESS_H
+#define TEST_HARNESS_H
+
+#include <hakmem/hakmem.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SKIP 77
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/* Sanitizers and valgrind keep memory of their own: what is resident then
+ * says nothing about the allocator. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAVE_SANITIZER 1
+#else
+#define HAVE_SANITIZER 0
+#endif
+
+/* Without stdio's locks, and usable in a forked child. */
+static inline void __attribute__((noreturn, format(printf, 1, 2)))
+fail(const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(line, sizeof(line) - 1, format, ap);
+	va_end(ap);
+	if (n > (int)sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	line[n++] = '\n';
+	if (write(STDERR_FILENO, line, (size_t)n) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+#define CHECK(cond)                                                            \
+	do {                                                                   \
+		if (!(cond))                                                   \
+			fail("%s:%d: %s: failed", __FILE__, __LINE__, #cond);  \
+	} while (0)
+
+/* Hide a value from the compiler, which knows too much about malloc. */
+static inline void *
+opaque(void *p)
+{
+	__asm__ volatile("" : "+r"(p) : : "memory");
+	return p;
+}
+
+static inline size_t
+opaque_size(size_t n)
+{
+	__asm__ volatile("" : "+r"(n));
+	return n;
+}
+
+/* splitmix64 */
+static inline uint64_t
+rng_next(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* 0 <= result < n */
+static inline size_t
+rng_below(uint64_t *state, size_t n)
+{
+	return (size_t)(rng_next(state) % n);
+}
+
+static inline double
+now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static inline void
+sleep_ms(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
+
+	while (nanosleep(&ts, &ts) != 0 && errno == EINTR)
+		;
+}
+
+/* A field of a /proc file, in KiB; allocates nothing. */
+static inline long
+proc_kib(const char *file, const char *key)
+{
+	static _Thread_local char text[8192];
+	char *line;
+	int fd;
+	size_t have = 0;
+	ssize_t n;
+
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	while (have < sizeof(text) - 1 &&
+	    (n = read(fd, text + have, sizeof(text) - 1 - have)) > 0)
+		have += (size_t)n;
+	close(fd);
+	text[have] = '\0';
+	line = strstr(text, key);
+	return line == NULL ? -1 : atol(line + strlen(key));
+}
+
+static inline double
+resident_mib(void)
+{
+	long kib = proc_kib("/proc/self/smaps_rollup", "Rss:");
+
+	if (kib < 0)
+		kib = proc_kib("/proc/self/status", "VmRSS:");
+	return (double)kib / 1024;
+}
+
+/* One "key: value" of the statistics, or -1 where there is none. */
+struct stat_wanted {
+	const char *key;
+	char text[32768];
+	size_t used;
+};
+
+static inline void
+stat_collect(void *arg, const char *text)
+{
+	struct stat_wanted *want = arg;
+	size_t n = strlen(text);
+
+	if (n > sizeof(want->text) - 1 - want->used)
+		n = sizeof(want->text) - 1 - want->used;
+	memcpy(want->text + want->used, text, n);
+	want->used += n;
+	want->text[want->used] = '\0';
+}
+
+static inline long long
+stat_get(const char *key)
+{
+	static _Thread_local struct stat_wanted want;
+	size_t len = strlen(key);
+	const char *line;
+
+	want.used = 0;
+	want.text[0] = '\0';
+	hak_malloc_stats_print(stat_collect, &want, NULL);
+	for (line = want.text; line != NULL && *line != '\0';) {
+		const char *at = line;
+
+		while (*at == ' ' || *at == '\t')
+			at++;
+		if (strncmp(at, key, len) == 0 && at[len] == ':')
+			return atoll(at + len + 1);
+		line = strchr(line, '\n');
+		if (line != NULL)
+			line++;
+	}
+	return -1;
+}
+
+#endif

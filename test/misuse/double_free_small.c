@@ -1,0 +1,13 @@
+/* A small object, freed twice in a row. */
+#include "misuse.h"
+
+int
+main(void)
+{
+	void *p = misused(allocate(64));
+
+	hak_free(p);
+	hak_free(opaque(p));
+	flush_caches();
+	return 0;
+}

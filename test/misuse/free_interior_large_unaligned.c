@@ -1,0 +1,12 @@
+/* 8 bytes into an object of the L2.5 range. */
+#include "misuse.h"
+
+int
+main(void)
+{
+	void *p = allocate(200 << 10);
+
+	hak_free(misused_inside(p, 8));
+	flush_caches();
+	return 0;
+}

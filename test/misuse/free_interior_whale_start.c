@@ -1,0 +1,12 @@
+/* 16 bytes into an object with a mapping of its own. */
+#include "misuse.h"
+
+int
+main(void)
+{
+	void *p = allocate(4 << 20);
+
+	hak_free(misused_inside(p, 16));
+	flush_caches();
+	return 0;
+}
