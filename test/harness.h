@@ -32,6 +32,13 @@
 #define HAVE_SANITIZER 0
 #endif
 
+/* What was printed shall not be lost when a check ends the program. */
+__attribute__((constructor)) static void
+line_buffered(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
 /* Without stdio's locks, and usable in a forked child. */
 static inline void __attribute__((noreturn, format(printf, 1, 2)))
 fail(const char *format, ...)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "entry/check.h"
 #include "entry/entry.h"
+#include "page/page_heap.h"
 #include "page/whale.h"
 
 static void *malloc_slow(size_t size);
@@ -106,24 +107,40 @@ static void *allocate_uncached(size_t class, unsigned arena_id, bool *zeroed)
 	return p;
 }
 
+/* An object of the class, by the way that the caller asked for. */
+static void *allocate_class(size_t class, size_t size, size_t alignment,
+    unsigned arena_id, bool cached, bool *zeroed)
+{
+	if (class == CLASS_WHALE)
+		return whale_alloc(size ? size : 1,
+		    alignment > GRANULE ? alignment : GRANULE, zeroed);
+	return cached && !arena_id ? tcache_alloc_slow(class, zeroed) :
+	    allocate_uncached(class, arena_id, zeroed);
+}
+
+/* Memory ran out in one shape: let go of all that is free in any other. */
+static SLOW_PATH void reclaim(void)
+{
+	tcache_flush();
+	background_pass(true);
+	page_heap_release();
+}
+
 void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
     bool cached)
 {
 	bool zeroed = false;
-	void *p;
 
 	if (unlikely(!entry_is_initialized()))
 		entry_init();
 	if (unlikely(size > SIZE_MAX_ALLOWED || alignment > SIZE_MAX_ALLOWED - size))
 		return out_of_memory();
 	size_t class = class_for(size, alignment);
-	if (class == CLASS_WHALE)
-		p = whale_alloc(size ? size : 1,
-		    alignment > GRANULE ? alignment : GRANULE, &zeroed);
-	else if (cached && !arena_id)
-		p = tcache_alloc_slow(class, &zeroed);
-	else
-		p = allocate_uncached(class, arena_id, &zeroed);
+	void *p = allocate_class(class, size, alignment, arena_id, cached, &zeroed);
+	if (unlikely(!p)) {
+		reclaim();
+		p = allocate_class(class, size, alignment, arena_id, cached, &zeroed);
+	}
 	if (unlikely(!p))
 		return out_of_memory();
 	if (unlikely(entry_is_checked))

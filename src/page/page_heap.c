@@ -375,6 +375,33 @@ size_t page_heap_purge(bool all)
 	return total * GRANULE;
 }
 
+void page_heap_release(void)
+{
+	struct link *free_chunks = &heap.by_run.lists[CHUNK_GRANULES];
+	bool more = true;
+
+	lock_acquire(&page_heap_lock);
+	while (heap.initialized && more && !list_empty(free_chunks)) {
+		struct chunk *chunk = container_of(free_chunks->next, struct chunk, by_run);
+		chunk_update(chunk, 0, 0, 0);
+		more = os_unmap(chunk->base, CHUNK);
+		if (more) {
+			counter_add_owned(&heap.mapped, (size_t)0 - CHUNK);
+			metadata_free(chunk, sizeof(*chunk));
+		} else {
+			chunk_update(chunk, ALL_GRANULES, 0, 0);
+		}
+	}
+	if (heap.initialized && heap.region < heap.region_end) {
+		size_t rest = (size_t)(heap.region_end - heap.region);
+		if (os_unmap(heap.region, rest)) {
+			counter_add_owned(&heap.mapped, (size_t)0 - rest);
+			heap.region_end = heap.region;
+		}
+	}
+	lock_release(&page_heap_lock);
+}
+
 void page_heap_stats(struct page_heap_stats *stats)
 {
 	stats->mapped = counter_get(&heap.mapped);

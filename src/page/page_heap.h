@@ -39,6 +39,9 @@ void page_heap_free(struct extent *extent);
 /* Give back what has decayed. all: everything. Returns bytes given back. */
 size_t page_heap_purge(bool all);
 
+/* Unmap the chunks that nobody uses: for when address space ran out. */
+void page_heap_release(void);
+
 void page_heap_stats(struct page_heap_stats *stats);
 
 #endif

@@ -104,10 +104,6 @@ void *whale_alloc(size_t size, size_t alignment, bool *zeroed)
 	lock_release(&whale_lock);
 	if (!w)
 		w = whale_map(size, alignment);
-	if (!w) {
-		whale_purge(true);
-		w = whale_map(size, alignment);
-	}
 	if (!w)
 		return NULL;
 	w->extent.size = size;

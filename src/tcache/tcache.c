@@ -22,6 +22,12 @@
 #define THREAD_BYTES (2 * MiB)
 #define PROCESS_BYTES (64 * MiB)
 
+/* So many flushes of a bin with no allocation in between say that its thread only
+ * frees: what rests on the stack then is of no use and holds pages. */
+#define FREEING_FLUSHES 4u
+/* What a thread's L2.5 stacks may hold in all. */
+#define THREAD_L25_BYTES (2 * MiB)
+
 /* Slow events between two looks at one bin and at the arena's locks. */
 #define COLLECT_EVENTS 64u
 #define JUDGE_EVENTS 128u
@@ -122,8 +128,10 @@ static bool resize(struct tcache *t, size_t class, unsigned capacity)
 	void **head = &slots[capacity + 1 - held];
 	memcpy(head, t->heads[class], held * sizeof(*slots));
 	slots[0] = TCACHE_FULL;
-	size_t added = (capacity - b->capacity) * size_class_size(class);
+	size_t added = ((size_t)capacity - b->capacity) * size_class_size(class);
 	t->capacity_bytes += added;
+	if (class >= CLASS_L25)
+		t->l25_bytes += added;
 	counter_add(&process_capacity, added);
 	t->heads[class] = head;
 	if (b->slots)
@@ -133,20 +141,61 @@ static bool resize(struct tcache *t, size_t class, unsigned capacity)
 	return true;
 }
 
+/* Allocations that the stack served; 0 where they are not counted. */
+static size_t allocs_seen(const struct tcache *t, size_t class)
+{
+	return HAK_STATS ? counter_get(&t->allocs[class]) : 0;
+}
+
+/* How many objects the stack may be made for after the event. */
+static unsigned most_capacity(const struct tcache *t, size_t class,
+    enum slow_event event)
+{
+	const struct cache_bin *b = &t->bins[class];
+	bool alternates = b->last_event != EVENT_NONE && b->last_event != event;
+	size_t size = size_class_size(class);
+
+	if (class >= CLASS_L25 && t->l25_bytes + size > THREAD_L25_BYTES)
+		return b->capacity;
+	return alternates && t->capacity_bytes < THREAD_BYTES &&
+	    counter_get(&process_capacity) < PROCESS_BYTES ?
+	    grown_capacity(class) : base_capacity(class);
+}
+
+/* A thread that only frees: halve what may rest here, an L2.5 stack to nothing. */
+static void shrink(struct tcache *t, size_t class)
+{
+	unsigned least = class >= CLASS_L25 ? 0 : class >= CLASS_L2 ? 1 : START;
+	unsigned capacity = t->bins[class].capacity / 2;
+	size_t held = count(t, class);
+
+	if (capacity < least)
+		capacity = least;
+	if (capacity >= t->bins[class].capacity)
+		return;
+	flush_oldest(t, class, held - (held < capacity ? held : capacity));
+	resize(t, class, capacity);
+}
+
 /* Take a refill or flush as what it says about the capacity. */
 static void adapt(struct tcache *t, size_t class, enum slow_event event)
 {
 	struct cache_bin *b = &t->bins[class];
+	size_t allocs = allocs_seen(t, class);
 	bool rare = b->last_event != EVENT_NONE &&
-	    t->allocs[class] - b->event_allocs >= RARE_ALLOCS;
-	bool alternates = b->last_event != EVENT_NONE && b->last_event != event &&
-	    t->capacity_bytes < THREAD_BYTES &&
-	    counter_get(&process_capacity) < PROCESS_BYTES;
-	unsigned most = alternates ? grown_capacity(class) : base_capacity(class);
+	    allocs - b->event_allocs >= RARE_ALLOCS;
+	bool freeing = event == EVENT_FLUSH && b->last_event != EVENT_REFILL &&
+	    allocs == b->event_allocs;
+	unsigned most = most_capacity(t, class, event);
 
+	b->freeing = (uint8_t)(freeing ? b->freeing + (b->freeing < FREEING_FLUSHES) : 0);
 	b->last_event = (uint8_t)event;
-	b->event_allocs = t->allocs[class];
-	if (!b->slots)
+	b->event_allocs = allocs;
+	if (b->freeing == FREEING_FLUSHES)
+		shrink(t, class);
+	else if (freeing && class >= CLASS_L25)
+		return;
+	else if (!b->slots)
 		resize(t, class, most < START ? most : START);
 	else if (!rare && b->capacity < most)
 		resize(t, class, clamp(2u * b->capacity + 2, 1, most));
@@ -159,8 +208,11 @@ static void collect_step(struct tcache *t)
 	struct cache_bin *b = &t->bins[class];
 
 	t->next_collected = class + 1 < CLASS_WHALE ? class + 1 : 1;
-	if (b->slots && b->seen_head == t->heads[class])
+	if (b->slots && b->seen_head == t->heads[class]) {
 		flush_oldest(t, class, count(t, class));
+		if (class >= CLASS_L25)
+			shrink(t, class);
+	}
 	b->seen_head = t->heads[class];
 }
 
@@ -176,7 +228,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 	if (layer_is_on(size_class_layer(class))) {
 		adapt(t, class, EVENT_FLUSH);
 		if (b->slots && t->heads[class][-1] == TCACHE_FULL)
-			flush_oldest(t, class, (b->capacity + 1u) / 2);
+			flush_oldest(t, class, (count(t, class) + 1) / 2);
 		if (tcache_push(t, class, object))
 			return;
 	}
@@ -249,13 +301,14 @@ NO_INLINE void *tcache_alloc_slow(size_t class, bool *zeroed)
 	struct tcache *t = tcache_get();
 	void *object = NULL;
 
-	if (t && layer_is_on(size_class_layer(class))) {
+	if (t)
 		slow_event(t);
+	if (t && layer_is_on(size_class_layer(class))) {
 		object = tcache_pop(t, class);
 		if (!object) {
 			counter_add_owned(&t->bins[class].misses, 1);
 			adapt(t, class, EVENT_REFILL);
-			if (t->bins[class].slots)
+			if (t->bins[class].capacity)
 				object = refill(t, class, zeroed);
 		}
 		ask_if_due(t);

@@ -29,6 +29,7 @@ struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
 	uint16_t capacity;    /* objects; slots has two more */
 	uint8_t last_event;
+	uint8_t freeing;      /* flushes in a row with no allocation between */
 	AO_t misses;
 	size_t event_allocs;  /* allocs at the last slow event */
 	void **seen_head;     /* at the last visit of the collector */
@@ -48,7 +49,7 @@ struct tcache {
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events;
 	size_t next_collected;
-	size_t capacity_bytes;
+	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
 	bool ask_background;
 	struct parcel *parcels[OPEN_PARCELS];
 	struct link link;     /* among all tcaches */

@@ -16,7 +16,7 @@ misuse() {
 		program "misuse/$name"
 		# In the background, or the shell adds "Aborted" to the message.
 		timeout 60 "$prog" >"$tmp/stdout" 2>"$tmp/stderr" &
-		wait $!
+		wait $! 2>/dev/null
 		status=$?
 		base='' size='' p=''
 		if [ "$what" = interior ]; then

@@ -115,7 +115,7 @@ main(int argc, char **argv)
 	    "%zu, all freed: %zu, %.1f MiB resident\n", objects, all, half,
 	    mappings(), resident);
 	if (!HAVE_SANITIZER)
-		CHECK(resident < 64);
+		CHECK(resident < 128);
 	puts("many_mappings: ok");
 	return 0;
 }
