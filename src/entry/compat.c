@@ -32,7 +32,7 @@ void hak_malloc_stats_print(void (*write_cb)(void *, const char *),
 	stats_print(write_cb, opaque);
 }
 
-#if HAK_OVERRIDE
+#if STANDARD_NAMES
 ALSO_AS(malloc_trim, hak_malloc_trim);
 
 HAK_EXPORT struct mallinfo2 mallinfo2(void)

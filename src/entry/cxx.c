@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "entry/entry.h"
 
-#if HAK_OVERRIDE
+#if STANDARD_NAMES
 
 typedef void (*handler)(void);
 

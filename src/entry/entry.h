@@ -9,12 +9,15 @@
 #include "hakmem/hakmem.h"
 #include "tcache/tcache.h"
 
-/* Also under the standard's name, where the build overrides malloc. */
-#if HAK_OVERRIDE
+/* Also under the standard's name, where the build overrides malloc; the unit
+ * tests' copy of the library (HAK_INTERNAL) never does. */
+#if HAK_OVERRIDE && !defined(HAK_INTERNAL)
+#define STANDARD_NAMES 1
 #define ALSO_AS(name, ours) \
 	HAK_EXPORT extern __typeof__(ours) name \
 	    __attribute__((alias(#ours), copy(ours)))
 #else
+#define STANDARD_NAMES 0
 #define ALSO_AS(name, ours) _Static_assert(1, "")
 #endif
 

@@ -317,7 +317,7 @@ ALSO_AS(valloc, hak_valloc);
 ALSO_AS(pvalloc, hak_pvalloc);
 ALSO_AS(malloc_usable_size, hak_malloc_usable_size);
 
-#if HAK_OVERRIDE
+#if STANDARD_NAMES
 /* free needs neither size nor alignment: each form of C++'s delete is free. */
 #define DELETE(name, mangled) \
 	HAK_EXPORT extern void name(void *) __asm__(mangled) \

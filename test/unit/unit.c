@@ -1,0 +1,381 @@
+/* Unit tests of the modules below the entry layer, a case a module. */
+#include <check.h>
+#include <stdlib.h>
+
+#include "arena/arena.h"
+#include "base/bits.h"
+#include "base/list.h"
+#include "base/options.h"
+#include "base/size_class.h"
+#include "ctl/conf.h"
+#include "entry/entry.h"
+#include "page/decay.h"
+#include "page/metadata.h"
+#include "page/os.h"
+#include "page/page_heap.h"
+#include "page/whale.h"
+
+START_TEST(size_class_each_size_fits_and_wastes_little)
+{
+	for (size_t size = 1; size <= L25_MAX; size += size < 4096 ? 1 : 61) {
+		size_t class = size_class_of(size), fit = size_class_size(class);
+		ck_assert_uint_ge(fit, size);
+		if (class > 1)
+			ck_assert_uint_lt(size_class_size(class - 1), size);
+		if (size > 128)
+			ck_assert_uint_le((fit - size) * 5, fit);
+		if (fit >= 16)
+			ck_assert_uint_eq(fit % 16, 0);
+	}
+	ck_assert_uint_eq(size_class_of(1024), CLASS_L2 - 1);
+	ck_assert_uint_eq(size_class_of(32 * KiB), CLASS_L25 - 1);
+	ck_assert_uint_eq(size_class_of(L25_MAX), CLASS_WHALE - 1);
+}
+END_TEST
+
+START_TEST(size_class_slot_is_exact_in_the_whole_slab)
+{
+	for (size_t class = 1; class < CLASS_L25; class++) {
+		size_t size = size_class_size(class);
+		size_t slab = size_classes[class].granules * GRANULE;
+		ck_assert_uint_le(size_classes[class].slots, SLAB_SLOTS_MAX);
+		for (size_t offset = 0; offset < slab; offset++)
+			ck_assert_uint_eq(size_class_slot(class, offset), offset / size);
+	}
+}
+END_TEST
+
+START_TEST(bits_all_set_sees_each_bit)
+{
+	uint64_t words[3] = { ~0ull, ~0ull, ~0ull };
+
+	ck_assert(bits_all_set(words, 0, 191));
+	for (unsigned hole = 0; hole < 192; hole++) {
+		words[hole / 64] &= ~(1ull << hole % 64);
+		for (unsigned first = 0; first < 192; first += 7)
+			for (unsigned last = first; last < 192; last += 5)
+				ck_assert(bits_all_set(words, first, last) ==
+				    (hole < first || hole > last));
+		words[hole / 64] = ~0ull;
+	}
+}
+END_TEST
+
+START_TEST(lock_excludes_and_counts)
+{
+	struct lock lock = LOCK_INITIALIZER;
+
+	lock_acquire(&lock);
+	ck_assert(!lock_try(&lock));
+	lock_release(&lock);
+	ck_assert(lock_try(&lock));
+	lock_release(&lock);
+	ck_assert_uint_eq(counter_get(&lock.acquired), 1);
+	ck_assert_uint_eq(lock_contended(&lock), 0);
+}
+END_TEST
+
+START_TEST(decay_lets_go_of_all_after_its_time_and_of_nothing_at_first)
+{
+	struct decay decay = { 0 };
+	size_t unused = 1000, last = 1000;
+
+	ck_assert_uint_eq(decay_limit(&decay, 0, 1, unused), 0);
+	ck_assert_uint_eq(decay_limit(&decay, -1, 1, unused), unused);
+	ck_assert_uint_eq(decay_limit(&decay, 1000, 1, unused), unused);
+	for (uint64_t now = 40; now < 600; now += 40) {
+		size_t limit = decay_limit(&decay, 1000, now, unused);
+		ck_assert_uint_le(limit, last);
+		last = unused = limit;
+	}
+	ck_assert_uint_gt(last, 300);
+	ck_assert_uint_lt(last, 800);
+	for (uint64_t now = 600; now < 1200; now += 40)
+		unused = decay_limit(&decay, 1000, now, unused);
+	ck_assert_uint_eq(unused, 0);
+}
+END_TEST
+
+START_TEST(os_knows_when_address_space_is_scarce)
+{
+	ck_assert(!os_scarce_from("0\n", false));
+	ck_assert(!os_scarce_from("1\n", false));
+	ck_assert(os_scarce_from("2\n", false));
+	ck_assert(os_scarce_from("0\n", true));
+	ck_assert(!os_scarce_from(NULL, false));
+}
+END_TEST
+
+START_TEST(metadata_is_zero_and_reused)
+{
+	char *p = metadata_alloc(100);
+
+	for (int i = 0; i < 128; i++)
+		ck_assert_int_eq(p[i], 0);
+	p[5] = 1;
+	metadata_free(p, 100);
+	char *q = metadata_alloc(128);
+	ck_assert_ptr_eq(p, q);
+	ck_assert_int_eq(q[5], 0);
+	metadata_free(q, 128);
+}
+END_TEST
+
+START_TEST(page_heap_runs_are_apart_and_come_back_together)
+{
+	struct extent extents[200] = { 0 };
+	struct page_heap_stats before, after;
+	bool zeroed;
+
+	page_heap_stats(&before);
+	for (int i = 0; i < 200; i++) {
+		extents[i].class = 5;
+		extents[i].arena = 1;
+		ck_assert(page_heap_alloc(&extents[i], (size_t)i % 64 + 1, &zeroed));
+		ck_assert_uint_eq((uintptr_t)extents[i].base % GRANULE, 0);
+		ck_assert_uint_eq(page_map_get(extents[i].base + extents[i].size - 1),
+		    page_map_entry(1, 5));
+		ck_assert_ptr_eq(page_map_extent(extents[i].base), &extents[i]);
+		for (int k = 0; k < i; k++)
+			ck_assert(extents[k].base + extents[k].size <= extents[i].base ||
+			    extents[i].base + extents[i].size <= extents[k].base);
+	}
+	for (int i = 0; i < 200; i++) {
+		page_heap_free(&extents[i]);
+		ck_assert_uint_eq(page_map_get(extents[i].base), 0);
+		ck_assert(page_map_was_ours(extents[i].base));
+	}
+	page_heap_stats(&after);
+	ck_assert_uint_eq(after.active, before.active);
+	ck_assert_uint_gt(page_heap_purge(true), 0);
+	page_heap_stats(&after);
+	ck_assert_uint_eq(after.dirty + after.muzzy, 0);
+}
+END_TEST
+
+START_TEST(page_heap_says_truly_what_reads_zero)
+{
+	struct extent extent = { .class = 1, .arena = 1 };
+	bool zeroed;
+
+	page_heap_purge(true);
+	for (int round = 0; round < 3; round++) {
+		ck_assert(page_heap_alloc(&extent, 2, &zeroed));
+		if (zeroed)
+			for (size_t i = 0; i < extent.size; i++)
+				ck_assert_int_eq(extent.base[i], 0);
+		ck_assert(zeroed == (round != 1));
+		memset(extent.base, 1, extent.size);
+		page_heap_free(&extent);
+		if (round == 1)
+			page_heap_purge(true);
+	}
+}
+END_TEST
+
+START_TEST(whale_cache_serves_again_and_decays)
+{
+	struct whale_stats stats;
+	bool zeroed;
+	char *p = whale_alloc(3 * MiB, GRANULE, &zeroed);
+
+	ck_assert(zeroed);
+	ck_assert_uint_eq(whale_size(p), 3 * MiB);
+	ck_assert_uint_eq(whale_size(p + GRANULE), 0);
+	memset(p, 7, 3 * MiB);
+	whale_free(p);
+	ck_assert_uint_eq(whale_size(p), 0);
+	ck_assert_ptr_eq(whale_alloc(3 * MiB, GRANULE, &zeroed), p);
+	ck_assert(!zeroed);
+	whale_free(p);
+	ck_assert_uint_gt(whale_purge(true), 0);
+	whale_stats(&stats);
+	ck_assert_uint_eq(stats.cached_bytes, 0);
+	ck_assert_uint_eq(stats.live, 0);
+}
+END_TEST
+
+START_TEST(whale_keeps_its_contents_when_it_grows)
+{
+	bool zeroed;
+	char *p = whale_alloc(2 * MiB, GRANULE, &zeroed);
+
+	memset(p, 3, 2 * MiB);
+	char *grown = whale_resize(p, 40 * MiB, true, true);
+	ck_assert_ptr_nonnull(grown);
+	for (size_t i = 0; i < 2 * MiB; i += 512)
+		ck_assert_int_eq(grown[i], 3);
+	for (size_t i = 2 * MiB; i < 40 * MiB; i += 4096)
+		ck_assert_int_eq(grown[i], 0);
+	ck_assert_ptr_eq(whale_resize(grown, 5 * MiB, false, false), grown);
+	ck_assert_uint_eq(whale_size(grown), 5 * MiB);
+	whale_free(grown);
+}
+END_TEST
+
+START_TEST(whale_alignment_holds)
+{
+	bool zeroed;
+
+	for (size_t alignment = GRANULE; alignment <= 64 * MiB; alignment *= 2) {
+		char *p = whale_alloc(100, alignment, &zeroed);
+		ck_assert_uint_eq((uintptr_t)p % alignment, 0);
+		whale_free(p);
+	}
+}
+END_TEST
+
+START_TEST(slab_takes_lowest_first_and_purges_only_free_pages)
+{
+	bool zeroed;
+	struct slab *slab = slab_new(1, size_class_of(64), &zeroed);
+	void *objects[1024];
+
+	ck_assert_uint_eq(slab_take(slab, objects, 1024), 1024);
+	for (int i = 0; i < 1024; i++) {
+		ck_assert_ptr_eq(objects[i], slab->extent.base + i * 64);
+		memset(objects[i], i | 1, 64);
+	}
+	ck_assert_uint_eq(slab_purge(slab), 0);
+	for (int i = 0; i < 1024; i++)
+		if (i != 100)
+			slab_give(slab, objects[i]);
+	ck_assert_uint_eq(slab_purge(slab), slab->extent.size - PAGE);
+	ck_assert_uint_eq(slab_purge(slab), 0);
+	ck_assert_int_eq(*(char *)objects[100], 101);
+	ck_assert_int_eq(*(char *)objects[0], 0);
+	slab_give(slab, objects[100]);
+	slab_delete(slab);
+}
+END_TEST
+
+START_TEST(slab_sees_a_double_free)
+{
+	bool zeroed;
+	struct slab *slab = slab_new(1, size_class_of(64), &zeroed);
+	void *object;
+
+	slab_take(slab, &object, 1);
+	slab_give(slab, object);
+	slab_give(slab, object);
+}
+END_TEST
+
+START_TEST(bin_loses_nothing_between_depot_and_slabs)
+{
+	struct bin *bin = &arena_ensure(1)->bins[size_class_of(512)];
+	static void *objects[10000];
+	size_t live = counter_get(&bin->live);
+	unsigned n = 0;
+
+	while (n < 10000)
+		n += bin_refill(bin, objects + n, 10000 - n < 50 ? 10000 - n : 50, NULL);
+	ck_assert_uint_ge(counter_get(&bin->live), live + 10000 - 2048);
+	for (unsigned i = 0; i < 10000; i += 50)
+		bin_flush(bin, objects + i, 50);
+	ck_assert_uint_gt(bin->depot_count, 0);
+	bin_purge(bin, os_now_ms(), true);
+	ck_assert_uint_eq(bin->depot_count, 0);
+	ck_assert_uint_eq(counter_get(&bin->live), live);
+	ck_assert_uint_eq(counter_get(&bin->slabs), counter_get(&bin->empties));
+}
+END_TEST
+
+START_TEST(inbox_gives_all_that_was_pushed)
+{
+	struct inbox inbox = { 0 };
+	size_t seen = 0;
+
+	ck_assert(inbox_is_empty(&inbox));
+	for (size_t i = 1; i <= 10; i++) {
+		struct parcel *p = parcel_new();
+		p->count = i;
+		inbox_push(&inbox, p);
+	}
+	for (struct parcel *p = inbox_take(&inbox), *next; p; p = next) {
+		next = p->next;
+		seen += p->count;
+		parcel_delete(p);
+	}
+	ck_assert_uint_eq(seen, 55);
+	ck_assert(inbox_is_empty(&inbox));
+	ck_assert_uint_eq(counter_get(&inbox.objects), 0);
+}
+END_TEST
+
+START_TEST(conf_applies_what_is_good)
+{
+	struct options saved = options;
+
+	ck_assert(conf_parse("narenas:3,dirty_decay_ms:-1,thp:never,whale:false"));
+	ck_assert_uint_eq(options.narenas, 3);
+	ck_assert_int_eq(options.dirty_decay_ms, -1);
+	ck_assert_int_eq(options.thp, THP_NEVER);
+	ck_assert(!options.whale);
+	ck_assert(!conf_parse("narenas:0,junk:true,nonsense:1,zero:maybe,colon"));
+	ck_assert_uint_eq(options.narenas, 3);
+	ck_assert(options.junk);
+	ck_assert(!options.zero);
+	ck_assert(conf_parse(NULL));
+	ck_assert(conf_parse(""));
+	options = saved;
+}
+END_TEST
+
+struct test_case {
+	const char *module;
+	const TTest *test;
+	int signal; /* that it must end by */
+};
+
+static const struct test_case *cases(size_t *count)
+{
+	static struct test_case all[20];
+	size_t n = 0;
+
+#define ADD(module, test, signal) \
+	all[n++] = (struct test_case) { module, test, signal }
+	ADD("size_class", size_class_each_size_fits_and_wastes_little, 0);
+	ADD("size_class", size_class_slot_is_exact_in_the_whole_slab, 0);
+	ADD("bits", bits_all_set_sees_each_bit, 0);
+	ADD("lock", lock_excludes_and_counts, 0);
+	ADD("decay", decay_lets_go_of_all_after_its_time_and_of_nothing_at_first, 0);
+	ADD("os", os_knows_when_address_space_is_scarce, 0);
+	ADD("metadata", metadata_is_zero_and_reused, 0);
+	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
+	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
+	ADD("whale", whale_cache_serves_again_and_decays, 0);
+	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
+	ADD("whale", whale_alignment_holds, 0);
+	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
+	ADD("slab", slab_sees_a_double_free, SIGABRT);
+	ADD("bin", bin_loses_nothing_between_depot_and_slabs, 0);
+	ADD("inbox", inbox_gives_all_that_was_pushed, 0);
+	ADD("conf", conf_applies_what_is_good, 0);
+	*count = n;
+	return all;
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("hakmem");
+	size_t n;
+	const struct test_case *all = cases(&n);
+
+	/* Each test runs in a process of its own, from here. */
+	entry_init();
+	for (size_t i = 0; i < n; i++) {
+		TCase *tcase = tcase_create(all[i].module);
+		tcase_set_timeout(tcase, 120);
+		if (all[i].signal)
+			tcase_add_test_raise_signal(tcase, all[i].test, all[i].signal);
+		else
+			tcase_add_test(tcase, all[i].test);
+		suite_add_tcase(suite, tcase);
+	}
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
