@@ -1,6 +1,8 @@
 /* Unit tests of the modules below the entry layer, a case a module. */
 #include <check.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arena/arena.h"
 #include "base/bits.h"
