@@ -28,7 +28,12 @@
  * says nothing about the allocator. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HAVE_SANITIZER 1
-#else
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HAVE_SANITIZER 1
+#endif
+#endif
+#ifndef HAVE_SANITIZER
 #define HAVE_SANITIZER 0
 #endif
 

@@ -47,7 +47,7 @@ program() {
 		return 0
 	fi
 	if [ -f "$srctest/$1.cpp" ]; then
-		${CXX:-c++} -g -O1 -I "$srctest/../include" "$srctest/$1.cpp" \
+		${CXX:-c++} -std=c++17 -g -O1 -I "$srctest/../include" "$srctest/$1.cpp" \
 		    -o "$prog" -pthread -L "${HAKMEM_LIB%/*}" -lhakmem \
 		    -Wl,-rpath,"${HAKMEM_LIB%/*}"
 	else

@@ -7,9 +7,6 @@
 
 _Static_assert(CLASS_WHALE <= CLASSES, "a bin for each class of slabs");
 
-/* Contention is judged over this many acquisitions; the share is 1 / 100. */
-#define JUDGE_ACQUISITIONS 2048
-#define CONTENDED_SHARE 100
 #define ARENAS_PER_PROCESSOR 4
 
 struct lock arenas_lock = LOCK_INITIALIZER;
@@ -85,25 +82,10 @@ void arena_leave(struct arena *arena)
 	counter_sub(&arena->threads, 1);
 }
 
-void arena_judge(struct arena *arena)
+void arenas_grow(size_t in_use)
 {
-	size_t acquired = 0, contended = 0;
-	size_t in_use = flag_load(&arenas_in_use);
-
-	if (in_use >= narenas || !lock_try(&arenas_lock))
-		return;
-	for (size_t c = 1; c < CLASS_WHALE; c++) {
-		acquired += counter_get(&arena->bins[c].lock.acquired);
-		contended += lock_contended(&arena->bins[c].lock);
-	}
-	if (acquired - arena->judged_acquired >= JUDGE_ACQUISITIONS) {
-		if ((contended - arena->judged_contended) * CONTENDED_SHARE >
-		    acquired - arena->judged_acquired)
-			flag_store(&arenas_in_use, in_use + 1);
-		arena->judged_acquired = acquired;
-		arena->judged_contended = contended;
-	}
-	lock_release(&arenas_lock);
+	if (in_use < narenas)
+		AO_compare_and_swap(&arenas_in_use, in_use, in_use + 1);
 }
 
 bool arena_free(unsigned id, size_t class, void *object)

@@ -1,7 +1,7 @@
 /*
  * The arenas: at most options.narenas, made when they are first used. How many
- * are in use follows contention: one at first, one more each time that threads
- * found a lock taken in over 1 % of their acquisitions.
+ * are in use follows contention: one at first, one more each time that a thread
+ * found locks taken in too large a share of its operations (tcache/ judges).
  *
  * Lock order, for the layers from here down (fork takes them so):
  *   arenas_lock, each arena's bins in order, page_heap_lock, whale_lock,
@@ -18,12 +18,10 @@ struct arena {
 	unsigned id;   /* 1..narenas: 0 in the page map is nobody's */
 	AO_t threads;  /* that use it now */
 	struct inbox inbox;
-	/* Lock counters when contention was last judged; under arenas_lock. */
-	size_t judged_acquired, judged_contended;
 	struct bin bins[CLASSES];
 };
 
-extern struct lock arenas_lock; /* making arenas, judging; for fork */
+extern struct lock arenas_lock; /* making arenas; for fork */
 /* How many are in use: threads compare it with what they saw. */
 extern AO_t arenas_in_use;
 
@@ -41,9 +39,8 @@ struct arena *arena_ensure(unsigned id);
 struct arena *arena_join(void);
 void arena_leave(struct arena *arena);
 
-/* Look at the arena's locks; put one more arena in use if they are contended.
- * To be called now and then by the arena's threads. */
-void arena_judge(struct arena *arena);
+/* One more arena in use, if in_use is how many there are. */
+void arenas_grow(size_t in_use);
 
 /* Free one object past all caches; result and misuse as of bin_return. */
 bool arena_free(unsigned id, size_t class, void *object);

@@ -26,6 +26,14 @@ static AO_t state = NOT_ALLOWED;
 static unsigned asked;
 static struct lock fork_lock = LOCK_INITIALIZER;
 
+/* Of the layer above; set before there is a second thread. */
+static bool (*also)(bool all);
+
+void background_also(bool (*pass)(bool all))
+{
+	also = pass;
+}
+
 static bool is_worth_it(void)
 {
 	struct page_heap_stats heap;
@@ -51,7 +59,7 @@ bool background_pass(bool all)
 	struct page_heap_stats heap;
 	struct whale_stats whales;
 	uint64_t now = os_now_ms();
-	bool left = false;
+	bool left = also && also(all);
 
 	for (unsigned id = 1; id <= arenas_max(); id++) {
 		struct arena *arena = arena_get(id);

@@ -17,6 +17,9 @@ void background_ask(void);
  * something is left. */
 bool background_pass(bool all);
 
+/* A layer above takes part in each pass, before the rest. Once, at the start. */
+void background_also(bool (*pass)(bool all));
+
 bool background_is_running(void);
 
 /* No thread may start from before fork to after it; in the child the thread is

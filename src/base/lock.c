@@ -10,6 +10,8 @@
  * not running. */
 #define SPINS 60
 
+__thread size_t lock_waits;
+
 void lock_init(struct lock *lock)
 {
 	lock->state = 0;
@@ -63,6 +65,7 @@ SLOW_PATH void lock_wait(struct lock *lock)
 			futex_wait(&lock->state, 2, -1);
 	}
 	AO_int_store(&lock->contended, lock->contended + 1);
+	lock_waits++;
 }
 
 SLOW_PATH void lock_wake(struct lock *lock)

@@ -145,8 +145,9 @@ void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
 		return out_of_memory();
 	if (unlikely(entry_is_checked))
 		check_allocated(p, usable_size(p), zero || zeroed);
+	/* All of it: what grows into the rest later must read zero, too. */
 	if (zero && !zeroed)
-		memset(p, 0, size);
+		memset(p, 0, usable_size(p));
 	return p;
 }
 

@@ -59,9 +59,9 @@ static unsigned mask_lowest(mask m)
 	    64 + (unsigned)__builtin_ctzl((uint64_t)(m >> 64));
 }
 
-static unsigned mask_count(mask m)
+static size_t mask_count(mask m)
 {
-	return (unsigned)(__builtin_popcountl((uint64_t)m) +
+	return (size_t)(__builtin_popcountl((uint64_t)m) +
 	    __builtin_popcountl((uint64_t)(m >> 64)));
 }
 

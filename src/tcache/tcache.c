@@ -28,9 +28,15 @@
 /* What a thread's L2.5 stacks may hold in all. */
 #define THREAD_L25_BYTES (2 * MiB)
 
-/* Slow events between two looks at one bin and at the arena's locks. */
+/* Slow events between two looks at one bin and at contention. */
 #define COLLECT_EVENTS 64u
 #define JUDGE_EVENTS 128u
+/* Contention is judged over so many allocations, and too much if there was a wait
+ * in more than one of WAIT_SHARE. Not by the share of lock acquisitions: where the
+ * caches work these are so few that waits cost nothing, and a second arena costs
+ * memory (16 producers, one consumer: 1.26 x live instead of 1.16). */
+#define JUDGE_OPERATIONS 65536u
+#define WAIT_SHARE 128u
 
 static void *const no_room[] = { TCACHE_FULL, NULL };
 #define NO_ROOM ((void **)&no_room[1])
@@ -84,7 +90,7 @@ static size_t count(const struct tcache *t, size_t class)
 {
 	const struct cache_bin *b = &t->bins[class];
 
-	return b->slots ? (size_t)(&b->slots[b->capacity + 1] - t->heads[class]) : 0;
+	return b->slots && !b->is_aside ? (size_t)(&b->slots[b->capacity + 1] - t->heads[class]) : 0;
 }
 
 static void ask_if_due(struct tcache *t)
@@ -107,12 +113,6 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 	t->ask_background |= bin_flush(&t->arena->bins[class], bottom - n, (unsigned)n);
 	memmove(bottom - kept, head, kept * sizeof(*head));
 	t->heads[class] = bottom - kept;
-}
-
-static void flush_all(struct tcache *t)
-{
-	for (size_t c = 1; c < CLASS_WHALE; c++)
-		flush_oldest(t, c, count(t, c));
 }
 
 /* Give a bin a stack of that capacity and move its objects there. */
@@ -162,19 +162,97 @@ static unsigned most_capacity(const struct tcache *t, size_t class,
 	    grown_capacity(class) : base_capacity(class);
 }
 
-/* A thread that only frees: halve what may rest here, an L2.5 stack to nothing. */
-static void shrink(struct tcache *t, size_t class)
+/* Empty the stack and do without one until the next allocation. */
+static void lay_aside(struct tcache *t, size_t class)
 {
-	unsigned least = class >= CLASS_L25 ? 0 : class >= CLASS_L2 ? 1 : START;
-	unsigned capacity = t->bins[class].capacity / 2;
-	size_t held = count(t, class);
+	struct cache_bin *b = &t->bins[class];
 
-	if (capacity < least)
-		capacity = least;
-	if (capacity >= t->bins[class].capacity)
+	flush_oldest(t, class, count(t, class));
+	b->freeing = 0;
+	if (class >= CLASS_L25) {
+		/* One of these is worth pages in plenty: keep none. */
+		resize(t, class, 0);
 		return;
-	flush_oldest(t, class, held - (held < capacity ? held : capacity));
-	resize(t, class, capacity);
+	}
+	lock_acquire(&t->aside_lock);
+	b->is_aside = true;
+	b->aside = 0;
+	t->heads[class] = NO_ROOM;
+	lock_release(&t->aside_lock);
+}
+
+/* Give what lies aside to the arena. Holds aside_lock. True: ask the background
+ * thread. */
+static bool flush_aside(struct tcache *t, size_t class)
+{
+	struct cache_bin *b = &t->bins[class];
+	unsigned n = b->aside;
+
+	b->aside = 0;
+	return n && bin_flush(&t->arena->bins[class], &b->slots[1], n);
+}
+
+static void push_aside(struct tcache *t, size_t class, void *object)
+{
+	struct cache_bin *b = &t->bins[class];
+
+	lock_acquire(&t->aside_lock);
+	if (unlikely(b->aside && b->slots[b->aside] == object))
+		log_fatal("free(%p): double free", object);
+	if (b->aside == b->capacity)
+		t->ask_background |= flush_aside(t, class);
+	b->slots[++b->aside] = object;
+	t->aside_touched = true;
+	lock_release(&t->aside_lock);
+}
+
+/* Make what lies aside the stack. */
+static void pick_up(struct tcache *t, size_t class)
+{
+	struct cache_bin *b = &t->bins[class];
+	void **bottom = &b->slots[b->capacity + 1];
+
+	lock_acquire(&t->aside_lock);
+	memmove(bottom - b->aside, &b->slots[1], b->aside * sizeof(*bottom));
+	t->heads[class] = bottom - b->aside;
+	b->slots[0] = TCACHE_FULL;
+	*bottom = NULL;
+	b->aside = 0;
+	b->is_aside = false;
+	lock_release(&t->aside_lock);
+}
+
+static void flush_all(struct tcache *t)
+{
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		if (t->bins[c].is_aside)
+			pick_up(t, c);
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		flush_oldest(t, c, count(t, c));
+}
+
+/* The background thread's share: what lies aside and nobody touched since the
+ * last pass. True: something is left. */
+static bool take_aside(bool all)
+{
+	bool left = false;
+
+	lock_acquire(&tcaches_lock);
+	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
+		struct tcache *t = container_of(l, struct tcache, link);
+		lock_acquire(&t->aside_lock);
+		for (size_t c = 1; c < CLASS_L25; c++) {
+			if (!t->bins[c].is_aside)
+				continue;
+			if (all || !t->aside_touched)
+				flush_aside(t, c);
+			left |= t->bins[c].aside > 0;
+		}
+		t->aside_touched = false;
+		lock_release(&t->aside_lock);
+	}
+	lock_release(&tcaches_lock);
+	return left;
 }
 
 /* Take a refill or flush as what it says about the capacity. */
@@ -192,7 +270,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	b->last_event = (uint8_t)event;
 	b->event_allocs = allocs;
 	if (b->freeing == FREEING_FLUSHES)
-		shrink(t, class);
+		lay_aside(t, class);
 	else if (freeing && class >= CLASS_L25)
 		return;
 	else if (!b->slots)
@@ -211,7 +289,7 @@ static void collect_step(struct tcache *t)
 	if (b->slots && b->seen_head == t->heads[class]) {
 		flush_oldest(t, class, count(t, class));
 		if (class >= CLASS_L25)
-			shrink(t, class);
+			resize(t, class, 0);
 	}
 	b->seen_head = t->heads[class];
 }
@@ -221,12 +299,20 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 {
 	struct cache_bin *b = &t->bins[class];
 
+	if (b->is_aside) {
+		push_aside(t, class, object);
+		return;
+	}
 	if (tcache_push(t, class, object))
 		return;
 	if (unlikely(*t->heads[class] == object))
 		log_fatal("free(%p): double free", object);
 	if (layer_is_on(size_class_layer(class))) {
 		adapt(t, class, EVENT_FLUSH);
+		if (b->is_aside) {
+			push_aside(t, class, object);
+			return;
+		}
 		if (b->slots && t->heads[class][-1] == TCACHE_FULL)
 			flush_oldest(t, class, (count(t, class) + 1) / 2);
 		if (tcache_push(t, class, object))
@@ -268,11 +354,26 @@ static void rejoin(struct tcache *t)
 	}
 }
 
+static void judge_contention(struct tcache *t)
+{
+	size_t operations = t->slow_events;
+
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		operations += t->allocs[c];
+	if (operations - t->judged_operations < JUDGE_OPERATIONS)
+		return;
+	if ((lock_waits - t->judged_waits) * WAIT_SHARE >
+	    operations - t->judged_operations)
+		arenas_grow(t->seen_in_use);
+	t->judged_operations = operations;
+	t->judged_waits = lock_waits;
+}
+
 static void slow_event(struct tcache *t)
 {
 	t->slow_events++;
 	if (unlikely(t->slow_events % JUDGE_EVENTS == 0))
-		arena_judge(t->arena);
+		judge_contention(t);
 	if (unlikely(flag_load(&arenas_in_use) != t->seen_in_use))
 		rejoin(t);
 	if (t->slow_events % COLLECT_EVENTS == 0)
@@ -303,6 +404,8 @@ NO_INLINE void *tcache_alloc_slow(size_t class, bool *zeroed)
 
 	if (t)
 		slow_event(t);
+	if (t && t->bins[class].is_aside)
+		pick_up(t, class);
 	if (t && layer_is_on(size_class_layer(class))) {
 		object = tcache_pop(t, class);
 		if (!object) {
@@ -434,6 +537,7 @@ static void thread_exit(void *unused)
 void tcache_init(bool disabled)
 {
 	no_caches = disabled || pthread_key_create(&exit_key, thread_exit) != 0;
+	background_also(take_aside);
 }
 
 static SLOW_PATH struct tcache *tcache_new(void)
@@ -480,7 +584,9 @@ static void add_objects(struct tcache_stats *stats, const struct tcache *t)
 		AO_t bottom = b->slots ? (AO_t)&b->slots[b->capacity + 1] : 0;
 		/* A stack that is being replaced right now counts as empty. */
 		size_t n = (bottom - head) / sizeof(void *);
-		if (b->slots && n <= b->capacity)
+		if (b->is_aside)
+			stats->objects[c] += b->aside;
+		else if (b->slots && n <= b->capacity)
 			stats->objects[c] += n;
 	}
 	for (unsigned i = 0; i < OPEN_PARCELS; i++) {

@@ -11,8 +11,15 @@
  * empty and full at once; so does everything in tcache_none, which a thread has
  * before its first slow path and after its end.
  *
- * Invariants: only its thread touches a tcache, but for counters read by stats;
- * all objects in it belong to arena, whose tag is in tag.
+ * Invariants: only its thread touches a tcache, but for counters read by stats
+ * and for what lies aside; all objects in it belong to arena, whose tag is in
+ * tag.
+ *
+ * A thread that only frees needs no stack, and what rests there when it falls
+ * asleep would hold pages for good. Its frees are laid aside instead: in the same
+ * slots, bottom up, counted by aside, under aside_lock; the head has no room, so
+ * that the fast paths leave the slots alone. The background thread takes what
+ * lies aside untouched. The next allocation turns it into the stack again.
  */
 #ifndef HAK_TCACHE_TCACHE_H
 #define HAK_TCACHE_TCACHE_H
@@ -30,6 +37,8 @@ struct cache_bin {
 	uint16_t capacity;    /* objects; slots has two more */
 	uint8_t last_event;
 	uint8_t freeing;      /* flushes in a row with no allocation between */
+	bool is_aside;        /* under aside_lock, as is: */
+	uint16_t aside;       /* objects in slots[1..aside] */
 	AO_t misses;
 	size_t event_allocs;  /* allocs at the last slow event */
 	void **seen_head;     /* at the last visit of the collector */
@@ -48,9 +57,12 @@ struct tcache {
 	struct arena *arena;
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events;
+	size_t judged_operations, judged_waits; /* when contention was last judged */
 	size_t next_collected;
 	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
 	bool ask_background;
+	struct lock aside_lock; /* before a bin's in the order */
+	bool aside_touched;     /* since the background thread looked */
 	struct parcel *parcels[OPEN_PARCELS];
 	struct link link;     /* among all tcaches */
 };

@@ -137,7 +137,7 @@ main(int argc, char **argv)
 	size_t i;
 
 	alarm(400);
-	if (argc > 1)
+	if (argc > 1 && argv[1] != NULL)
 		return one_case(argv[1]);
 	if (stat_get("arenas_in_use") < 0) {
 		puts("skip: contention: no statistics in this build");

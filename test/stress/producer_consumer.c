@@ -61,7 +61,7 @@ produce(void *arg)
 		p = opaque(hak_malloc(size));
 		CHECK(p != NULL);
 		memset(p, 0x11, size);
-		memcpy(p, &p, sizeof(p));
+		*(unsigned char **)(void *)p = p;
 		r->slot[r->put % r->capacity] = p;
 		__atomic_store_n(&r->put, r->put + 1, __ATOMIC_RELEASE);
 	}
@@ -87,7 +87,7 @@ consume(struct ring *r, size_t keep, uint64_t *rng)
 			p = *any;
 			*any = *oldest;
 		}
-		CHECK(memcmp(p, &p, sizeof(p)) == 0);
+		CHECK(*(unsigned char **)(void *)p == p);
 		hak_free(p);
 		__atomic_store_n(&r->taken, r->taken + 1, __ATOMIC_RELEASE);
 		have--;
