@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by the test scripts. Takes from the environment
 #   HAKMEM_LIB  the libhakmem.so under test
 #   BUILDDIR    where the test programs were built; one that is not there is

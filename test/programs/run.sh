@@ -357,6 +357,7 @@ do_postgres() {
 	    -c max_parallel_workers_per_gather=2 >server.log 2>&1 &
 	server=$!
 	trap 'kill -INT $server 2>/dev/null; wait $server' EXIT
+	# shellcheck disable=SC2086
 	wait_for $as psql -c 'select 1' || { cat server.log; return 1; }
 	check_preload $server
 	$as pgbench -i -q -s 2 >/dev/null 2>&1 || echo "pgbench -i failed"
@@ -524,7 +525,7 @@ if [ "$1" = --one ]; then
 		exit 1
 	fi
 	"do_$2"
-	exit
+	exit $?
 fi
 
 # shellcheck source=test/lib.sh

@@ -1,0 +1,161 @@
+/*
+ * larson, in the shape of hakmem's first benchmark (after Larson and Krishnan,
+ * "Memory Allocation for Long-Running Server Applications", ISMM 1998): each
+ * thread holds chunks of 8 to 1024 bytes and replaces random ones; at the end of
+ * a round it hands them to a successor, a new thread, and ends. The work is the
+ * same for any number of threads, and each chunk is checked when it is freed.
+ *
+ * usage: larson [-t threads] [-c chunks a thread] [-n million replacements]
+ *               [-r rounds a thread] [-s seed]
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIN_SIZE 8
+#define MAX_SIZE 1024
+
+struct chunk {
+	unsigned char *p;
+	unsigned size;
+};
+
+struct line {
+	_Alignas(64) uint64_t rng;
+	struct chunk *chunks;
+	size_t replacements;	/* in each round */
+	unsigned rounds;	/* to go */
+	uint64_t checksum;
+	int done;
+};
+
+static size_t chunks = 10000;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
+
+static uint64_t next(uint64_t *rng)
+{
+	uint64_t x = *rng;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return *rng = x;
+}
+
+static void fill(struct line *l, struct chunk *c)
+{
+	c->size = MIN_SIZE + (unsigned)(next(&l->rng) % (MAX_SIZE - MIN_SIZE + 1));
+	c->p = malloc(c->size);
+	if (!c->p) {
+		perror("larson");
+		exit(1);
+	}
+	c->p[0] = (unsigned char)c->size;
+	c->p[c->size - 1] = (unsigned char)c->size;
+}
+
+static void empty(struct line *l, struct chunk *c)
+{
+	if (c->p[0] != (unsigned char)c->size ||
+	    c->p[c->size - 1] != (unsigned char)c->size) {
+		fprintf(stderr, "larson: a chunk of %u bytes changed\n", c->size);
+		exit(1);
+	}
+	l->checksum += c->size;
+	free(c->p);
+}
+
+static void *work(void *arg)
+{
+	struct line *l = arg;
+	pthread_t successor;
+
+	for (size_t i = 0; i < l->replacements; i++) {
+		struct chunk *c = &l->chunks[next(&l->rng) % chunks];
+		empty(l, c);
+		fill(l, c);
+	}
+	if (--l->rounds > 0) {
+		if (pthread_create(&successor, NULL, work, l) != 0) {
+			perror("larson: pthread_create");
+			exit(1);
+		}
+		pthread_detach(successor);
+		return NULL;
+	}
+	pthread_mutex_lock(&lock);
+	l->done = 1;
+	pthread_cond_signal(&ended);
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	size_t threads = 1, millions = 20, rounds = 0;
+	uint64_t seed = 12345, checksum = 0;
+	struct timespec start, end;
+	int option;
+
+	while ((option = getopt(argc, argv, "t:c:n:r:s:")) != -1) {
+		size_t value = optarg ? strtoul(optarg, NULL, 0) : 0;
+		switch (option) {
+		case 't': threads = value; break;
+		case 'c': chunks = value; break;
+		case 'n': millions = value; break;
+		case 'r': rounds = value; break;
+		case 's': seed = value; break;
+		default: return 2;
+		}
+	}
+	if (!threads || !chunks)
+		return 2;
+	size_t each = millions * 1000000 / threads;
+	/* As many replacements a round as there are chunks, times five. */
+	if (!rounds)
+		rounds = each / (chunks * 5) ? each / (chunks * 5) : 1;
+	struct line *lines = aligned_alloc(64, threads * sizeof(*lines));
+	for (size_t t = 0; t < threads; t++) {
+		lines[t] = (struct line) {
+			.rng = seed + t * 0x9e3779b97f4a7c15u,
+			.chunks = malloc(chunks * sizeof(struct chunk)),
+			.replacements = each / rounds, .rounds = (unsigned)rounds,
+		};
+		for (size_t i = 0; i < chunks; i++)
+			fill(&lines[t], &lines[t].chunks[i]);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (size_t t = 0; t < threads; t++) {
+		pthread_t thread;
+		if (pthread_create(&thread, NULL, work, &lines[t]) != 0) {
+			perror("larson: pthread_create");
+			return 1;
+		}
+		pthread_detach(thread);
+	}
+	pthread_mutex_lock(&lock);
+	for (size_t t = 0; t < threads; t++)
+		while (!lines[t].done)
+			pthread_cond_wait(&ended, &lock);
+	pthread_mutex_unlock(&lock);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	for (size_t t = 0; t < threads; t++) {
+		for (size_t i = 0; i < chunks; i++)
+			empty(&lines[t], &lines[t].chunks[i]);
+		checksum += lines[t].checksum;
+		free(lines[t].chunks);
+	}
+	free(lines);
+	double seconds = (double)(end.tv_sec - start.tv_sec) +
+	    (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+	/* A replacement is two operations. */
+	printf("ops/s %.0f\nchecksum %llu\n",
+	    2.0 * (double)(each / rounds * rounds * threads) / seconds,
+	    (unsigned long long)checksum);
+	return 0;
+}
