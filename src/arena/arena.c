@@ -152,8 +152,13 @@ void arenas_unlock_all(void)
 	lock_release(&arenas_lock);
 }
 
-void arenas_reinit_locks(void)
+void arenas_after_fork_in_child(void)
 {
+	struct arena *arena;
+
+	for (unsigned id = 1; id <= narenas; id++)
+		if ((arena = arena_get(id)))
+			counter_sub(&arena->threads, counter_get(&arena->threads));
 	each_bin_lock(lock_init);
 	lock_init(&arenas_lock);
 }

@@ -51,7 +51,7 @@ bool arena_purge(struct arena *arena, uint64_t now_ms, bool all);
 
 void arenas_lock_all(void);
 void arenas_unlock_all(void);
-/* In the child of fork: the locks are the only thread's. */
-void arenas_reinit_locks(void);
+/* In the child of fork: locks and arenas are the only thread's. */
+void arenas_after_fork_in_child(void);
 
 #endif

@@ -47,6 +47,8 @@ static bool depot_reserve(struct bin *bin, unsigned n)
 		return false;
 	uint32_t room = (uint32_t)1 << lg_ceil(need < DEPOT_ROOM_MIN ?
 	    DEPOT_ROOM_MIN : need);
+	if (room > depot_max(bin))
+		room = depot_max(bin);
 	void **grown = metadata_alloc(room * sizeof(*grown));
 	if (!grown)
 		return false;
@@ -63,6 +65,8 @@ static unsigned depot_take(struct bin *bin, void **objects, unsigned n)
 {
 	if (n > bin->depot_count)
 		n = bin->depot_count;
+	if (n == 0)
+		return 0;
 	AO_int_store(&bin->depot_count, bin->depot_count - n);
 	if (bin->depot_idle > bin->depot_count)
 		bin->depot_idle = bin->depot_count;
@@ -205,6 +209,8 @@ static void depot_age(struct bin *bin, bool all)
 {
 	uint32_t n = all ? bin->depot_count : bin->depot_idle;
 
+	if (bin->depot_count == 0)
+		return;
 	return_locked(bin, bin->depot, n);
 	AO_int_store(&bin->depot_count, bin->depot_count - n);
 	memmove(bin->depot, bin->depot + n, bin->depot_count * sizeof(void *));
@@ -250,8 +256,7 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, bool all)
 	if (!counter_get(&bin->slabs) || (decay_ms < 0 && !all))
 		return false;
 	lock_acquire(&bin->lock);
-	if (bin->depot_count)
-		depot_age(bin, all);
+	depot_age(bin, all);
 	/* Early: what an empty slab holds decays in the page heap once more. */
 	release_empties(bin, now_ms, age_ms / 8);
 	/* Count the queue first: those that are too young come round again. */

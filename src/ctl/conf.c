@@ -65,7 +65,7 @@ static bool parse_number(struct span value, long low, long high, long *out)
 	text[value.length] = '\0';
 	errno = 0;
 	*out = strtol(text, &end, 0);
-	bool good = errno == 0 && *end == '\0' && text[0] != ' ' &&
+	bool good = errno == 0 && *end == '\0' && strchr("-0123456789", text[0]) &&
 	    *out >= low && *out <= high;
 	errno = saved;
 	return good;

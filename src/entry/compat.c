@@ -8,14 +8,20 @@
 #include "ctl/stats.h"
 #include "entry/entry.h"
 
+/* The statistics of a process that may not have allocated yet. */
+static void collect(struct stats *stats)
+{
+	if (!entry_is_initialized())
+		entry_init();
+	stats_collect(stats);
+}
+
 int hak_malloc_trim(size_t pad)
 {
 	struct stats before, after;
 
 	(void)pad;
-	if (!entry_is_initialized())
-		entry_init();
-	stats_collect(&before);
+	collect(&before);
 	tcache_flush();
 	background_pass(true);
 	stats_collect(&after);
@@ -39,7 +45,7 @@ HAK_EXPORT struct mallinfo2 mallinfo2(void)
 {
 	struct stats s;
 
-	stats_collect(&s);
+	collect(&s);
 	return (struct mallinfo2) {
 		.arena = s.mapped - s.whales.live_bytes - s.whales.cached_bytes,
 		.ordblks = s.slabs,
@@ -73,7 +79,7 @@ HAK_EXPORT struct mallinfo mallinfo(void)
 
 HAK_EXPORT void malloc_stats(void)
 {
-	stats_print(NULL, NULL);
+	hak_malloc_stats_print(NULL, NULL, NULL);
 }
 
 HAK_EXPORT int malloc_info(int flags, FILE *stream)
@@ -84,7 +90,7 @@ HAK_EXPORT int malloc_info(int flags, FILE *stream)
 		errno = EINVAL;
 		return -1;
 	}
-	stats_collect(&s);
+	collect(&s);
 	fprintf(stream, "<malloc version=\"hakmem-%s\">\n"
 	    "<arenas in_use=\"%zu\" count=\"%zu\"/>\n"
 	    "<total type=\"allocated\" size=\"%zu\"/>\n"

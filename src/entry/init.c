@@ -42,8 +42,7 @@ SLOW_PATH void entry_init(void)
 }
 
 /* The locks in their order (arena/arena.h); what is made under them is whole
- * when the process splits. The caches of threads that the child does not have
- * stay as they are: it cannot tell what they were doing. */
+ * when the process splits. */
 static void before_fork(void)
 {
 	background_before_fork();
@@ -74,8 +73,8 @@ static void after_fork_in_child(void)
 	lock_init(&page_map_lock);
 	lock_init(&whale_lock);
 	lock_init(&page_heap_lock);
-	arenas_reinit_locks();
-	lock_init(&tcaches_lock);
+	arenas_after_fork_in_child();
+	tcaches_after_fork_in_child();
 	lock_init(&init_lock);
 	background_after_fork(true);
 }

@@ -576,7 +576,32 @@ struct tcache *tcache_get(void)
 	return likely(tcache_self != &tcache_none) ? tcache_self : tcache_new();
 }
 
-static void add_objects(struct tcache_stats *stats, const struct tcache *t)
+void tcaches_after_fork_in_child(void)
+{
+	struct tcache *own = tcache_self;
+
+	lock_init(&tcaches_lock);
+	while (!list_empty(&tcaches)) {
+		struct tcache *t = container_of(tcaches.next, struct tcache, link);
+		list_remove(&t->link);
+		if (t == own)
+			continue;
+		count_ended(t);
+		counter_sub(&process_capacity, t->capacity_bytes);
+	}
+	if (own == &tcache_none)
+		return;
+	lock_init(&own->aside_lock);
+	list_push(&tcaches, &own->link);
+	counter_add(&own->arena->threads, 1);
+}
+
+/* Readers of other threads' caches: what they see may be a moment old or half
+ * changed, is bounded before it is used, and lies in metadata, which stays
+ * mapped. */
+#define RACY_READER __attribute__((no_sanitize("thread")))
+
+RACY_READER static void add_objects(struct tcache_stats *stats, const struct tcache *t)
 {
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		const struct cache_bin *b = &t->bins[c];
@@ -596,7 +621,7 @@ static void add_objects(struct tcache_stats *stats, const struct tcache *t)
 	}
 }
 
-void tcache_stats(struct tcache_stats *stats)
+RACY_READER void tcache_stats(struct tcache_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
 	lock_acquire(&tcaches_lock);

@@ -113,6 +113,11 @@ void tcache_free_slow(void *object, unsigned entry);
 /* Give all that the calling thread's cache holds to the arenas. */
 void tcache_flush(void);
 
+/* In the child of fork, after the arenas: the other threads' caches are left as
+ * they are, since nobody can tell what those threads were doing; what lay in them
+ * stays allocated. */
+void tcaches_after_fork_in_child(void);
+
 struct tcache_stats {
 	size_t threads;
 	size_t hits[LAYERS], misses[LAYERS]; /* ever, ended threads too */

@@ -10,11 +10,9 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "bench.h"
 
 #define MIN_SIZE 8
 #define MAX_SIZE 1024
@@ -37,24 +35,10 @@ static size_t chunks = 10000;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 
-static uint64_t next(uint64_t *rng)
-{
-	uint64_t x = *rng;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return *rng = x;
-}
-
 static void fill(struct line *l, struct chunk *c)
 {
-	c->size = MIN_SIZE + (unsigned)(next(&l->rng) % (MAX_SIZE - MIN_SIZE + 1));
-	c->p = malloc(c->size);
-	if (!c->p) {
-		perror("larson");
-		exit(1);
-	}
+	c->size = MIN_SIZE + (unsigned)(next_random(&l->rng) % (MAX_SIZE - MIN_SIZE + 1));
+	c->p = must(malloc(c->size));
 	c->p[0] = (unsigned char)c->size;
 	c->p[c->size - 1] = (unsigned char)c->size;
 }
@@ -76,7 +60,7 @@ static void *work(void *arg)
 	pthread_t successor;
 
 	for (size_t i = 0; i < l->replacements; i++) {
-		struct chunk *c = &l->chunks[next(&l->rng) % chunks];
+		struct chunk *c = &l->chunks[next_random(&l->rng) % chunks];
 		empty(l, c);
 		fill(l, c);
 	}
@@ -99,7 +83,6 @@ int main(int argc, char **argv)
 {
 	size_t threads = 1, millions = 20, rounds = 0;
 	uint64_t seed = 12345, checksum = 0;
-	struct timespec start, end;
 	int option;
 
 	while ((option = getopt(argc, argv, "t:c:n:r:s:")) != -1) {
@@ -119,17 +102,17 @@ int main(int argc, char **argv)
 	/* As many replacements a round as there are chunks, times five. */
 	if (!rounds)
 		rounds = each / (chunks * 5) ? each / (chunks * 5) : 1;
-	struct line *lines = aligned_alloc(64, threads * sizeof(*lines));
+	struct line *lines = must(aligned_alloc(64, threads * sizeof(*lines)));
 	for (size_t t = 0; t < threads; t++) {
 		lines[t] = (struct line) {
 			.rng = seed + t * 0x9e3779b97f4a7c15u,
-			.chunks = malloc(chunks * sizeof(struct chunk)),
+			.chunks = must(malloc(chunks * sizeof(struct chunk))),
 			.replacements = each / rounds, .rounds = (unsigned)rounds,
 		};
 		for (size_t i = 0; i < chunks; i++)
 			fill(&lines[t], &lines[t].chunks[i]);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	double start = seconds();
 	for (size_t t = 0; t < threads; t++) {
 		pthread_t thread;
 		if (pthread_create(&thread, NULL, work, &lines[t]) != 0) {
@@ -143,7 +126,7 @@ int main(int argc, char **argv)
 		while (!lines[t].done)
 			pthread_cond_wait(&ended, &lock);
 	pthread_mutex_unlock(&lock);
-	clock_gettime(CLOCK_MONOTONIC, &end);
+	double end = seconds();
 	for (size_t t = 0; t < threads; t++) {
 		for (size_t i = 0; i < chunks; i++)
 			empty(&lines[t], &lines[t].chunks[i]);
@@ -151,11 +134,9 @@ int main(int argc, char **argv)
 		free(lines[t].chunks);
 	}
 	free(lines);
-	double seconds = (double)(end.tv_sec - start.tv_sec) +
-	    (double)(end.tv_nsec - start.tv_nsec) / 1e9;
 	/* A replacement is two operations. */
 	printf("ops/s %.0f\nchecksum %llu\n",
-	    2.0 * (double)(each / rounds * rounds * threads) / seconds,
+	    2.0 * (double)(each / rounds * rounds * threads) / (end - start),
 	    (unsigned long long)checksum);
 	return 0;
 }

@@ -5,6 +5,8 @@
 . "${0%/*}/../lib.sh"
 
 have valgrind || skip "memcheck.sh: no valgrind"
+! nm -D "$HAKMEM_LIB" | grep -q '__[at]san_' ||
+    skip "memcheck.sh: this build has a sanitizer"
 program integration/memcheck_probe
 probe=$prog
 

@@ -1,0 +1,215 @@
+/*
+ * vm: a bytecode machine. Calls push frames, strings are concatenated and
+ * counted by reference, tables and buffers grow, closures capture values; what a
+ * program leaves behind is freed when its last reference goes.
+ *
+ * usage: vm [thousand instructions]
+ */
+#include <string.h>
+
+#include "bench.h"
+
+enum kind { STRING, BUFFER, CLOSURE, TABLE };
+
+struct object {
+	unsigned references;
+	enum kind kind;
+	size_t length, room;
+	union {
+		char text[1];             /* STRING: inline */
+		char *bytes;              /* BUFFER */
+		struct object **slots;    /* CLOSURE, TABLE */
+	};
+};
+
+struct frame {
+	struct frame *caller;
+	size_t returns_at, nlocals;
+	struct object *locals[];
+};
+
+enum operation { CALL, RETURN, LITERAL, CONCAT, APPEND, CAPTURE, STORE, MOVE, OPERATIONS };
+
+#define PROGRAM 4096
+#define GLOBALS 256
+#define DEPTH 200
+
+static uint64_t operations, checksum;
+
+static struct object *make(enum kind kind, size_t text)
+{
+	struct object *o = must(malloc(text > 8 ? offsetof(struct object, text) + text :
+	    sizeof(struct object)));
+
+	operations++;
+	*o = (struct object) { .references = 1, .kind = kind };
+	return o;
+}
+
+static struct object *hold(struct object *o)
+{
+	if (o)
+		o->references++;
+	return o;
+}
+
+static void let_go(struct object *o)
+{
+	if (!o || --o->references)
+		return;
+	checksum = checksum * 31 + o->length + o->kind;
+	if (o->kind == BUFFER)
+		free(o->bytes);
+	if (o->kind >= CLOSURE) {
+		for (size_t i = 0; i < o->length; i++)
+			let_go(o->slots[i]);
+		free(o->slots);
+	}
+	operations++;
+	free(o);
+}
+
+static void set(struct object **slot, struct object *o)
+{
+	struct object *old = *slot;
+
+	*slot = o;
+	let_go(old);
+}
+
+static struct frame *call(struct frame *caller, size_t returns_at, uint64_t n)
+{
+	size_t nlocals = 4 + n % 13;
+	struct frame *f = must(calloc(1, sizeof(*f) + nlocals * sizeof(f->locals[0])));
+
+	operations++;
+	f->caller = caller;
+	f->returns_at = returns_at;
+	f->nlocals = nlocals;
+	return f;
+}
+
+static struct frame *leave(struct frame *f)
+{
+	struct frame *caller = f->caller;
+
+	for (size_t i = 0; i < f->nlocals; i++)
+		let_go(f->locals[i]);
+	operations++;
+	free(f);
+	return caller;
+}
+
+static struct object *literal(uint64_t n)
+{
+	size_t length = 1 + n % (n % 16 ? 40 : 400);
+	struct object *o = make(STRING, length);
+
+	memset(o->text, (int)('a' + n % 26), length);
+	o->length = length;
+	return o;
+}
+
+static struct object *concat(const struct object *a, const struct object *b)
+{
+	size_t la = a && a->kind == STRING ? a->length : 0;
+	size_t lb = b && b->kind == STRING ? b->length : 0;
+	struct object *o;
+
+	if (la + lb > 6000)
+		lb = 0, la %= 50;
+	o = make(STRING, la + lb + 1);
+	if (la)
+		memcpy(o->text, a->text, la);
+	if (lb)
+		memcpy(o->text + la, b->text, lb);
+	o->length = la + lb;
+	return o;
+}
+
+static struct object *append(struct object *o, const struct object *text)
+{
+	if (!o || o->kind != BUFFER || o->references > 1 || o->length > 200000)
+		o = make(BUFFER, 0);
+	else
+		hold(o);
+	size_t n = text && text->kind == STRING ? text->length : 8;
+	if (o->length + n > o->room) {
+		o->room = (o->length + n) * 3 / 2;
+		operations++;
+		o->bytes = must(realloc(o->bytes, o->room));
+	}
+	if (text && text->kind == STRING)
+		memcpy(o->bytes + o->length, text->text, n);
+	else
+		memset(o->bytes + o->length, 1, n);
+	o->length += n;
+	return o;
+}
+
+static struct object *capture(const struct frame *f, uint64_t n)
+{
+	struct object *o = make(n & 1 ? CLOSURE : TABLE, 0);
+	size_t want = n & 1 ? 1 + n % 4 : 4 + n % 60;
+
+	o->slots = must(calloc(want, sizeof(*o->slots)));
+	operations++;
+	for (size_t i = 0; i < want; i++) {
+		struct object *l = f->locals[(n + i) % f->nlocals];
+		/* Of plain values only, so that nothing refers to itself. */
+		o->slots[i] = l && l->kind <= BUFFER ? hold(l) : NULL;
+	}
+	o->length = o->room = want;
+	return o;
+}
+
+int main(int argc, char **argv)
+{
+	static const unsigned char mix[] = { CALL, RETURN, RETURN, CALL, LITERAL,
+	    LITERAL, LITERAL, CONCAT, CONCAT, CONCAT, APPEND, CAPTURE, STORE, STORE,
+	    MOVE, MOVE };
+	static unsigned char program[PROGRAM];
+	static struct object *globals[GLOBALS];
+	size_t instructions = (argc > 1 ? strtoul(argv[1], NULL, 0) : 12000) * 1000;
+	uint64_t rng = 12345;
+	size_t at = 0, depth = 1;
+
+	for (size_t i = 0; i < PROGRAM; i++)
+		program[i] = mix[next_random(&rng) % sizeof(mix)];
+	double start = seconds();
+	struct frame *f = call(NULL, 0, 20);
+	for (size_t i = 0; i < instructions; i++) {
+		uint64_t n = next_random(&rng);
+		struct object **a = &f->locals[n % f->nlocals];
+		struct object *b = f->locals[(n >> 8) % f->nlocals];
+		switch (program[at++ % PROGRAM]) {
+		case CALL:
+			if (depth < DEPTH) {
+				f = call(f, at, n >> 16);
+				f->locals[0] = hold(b);
+				depth++;
+				at = (n >> 20) % PROGRAM;
+			}
+			break;
+		case RETURN:
+			if (depth > 1) {
+				at = f->returns_at;
+				f = leave(f);
+				depth--;
+			}
+			break;
+		case LITERAL: set(a, literal(n >> 16)); break;
+		case CONCAT: set(a, concat(*a, b)); break;
+		case APPEND: set(a, append(*a, b)); break;
+		case CAPTURE: set(a, capture(f, n >> 16)); break;
+		case STORE: set(&globals[(n >> 16) % GLOBALS], hold(b)); break;
+		case MOVE: set(a, hold(globals[(n >> 16) % GLOBALS])); break;
+		}
+	}
+	while (f)
+		f = leave(f);
+	for (size_t i = 0; i < GLOBALS; i++)
+		let_go(globals[i]);
+	report((double)operations, start, checksum);
+	return 0;
+}
