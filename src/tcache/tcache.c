@@ -605,8 +605,8 @@ RACY_READER static void add_objects(struct tcache_stats *stats, const struct tca
 {
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		const struct cache_bin *b = &t->bins[c];
-		AO_t head = AO_load((const volatile AO_t *)&t->heads[c]);
-		AO_t bottom = b->slots ? (AO_t)&b->slots[b->capacity + 1] : 0;
+		uintptr_t head = (uintptr_t)*(void **const volatile *)&t->heads[c];
+		uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[b->capacity + 1] : 0;
 		/* A stack that is being replaced right now counts as empty. */
 		size_t n = (bottom - head) / sizeof(void *);
 		if (b->is_aside)

@@ -5,8 +5,6 @@
  *
  * usage: json [rounds]
  */
-#include <string.h>
-
 #include "bench.h"
 
 #define DOCUMENTS 64
@@ -210,7 +208,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < LIVE; i++)
 		if (live[i])
 			destroy(live[i]);
-	report((double)operations, start, checksum);
+	report((double)operations, seconds() - start, checksum);
 	for (int d = 0; d < DOCUMENTS; d++)
 		free(documents[d].p);
 	return 0;

@@ -10,7 +10,6 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <unistd.h>
 
 #include "bench.h"
 
@@ -126,7 +125,7 @@ int main(int argc, char **argv)
 		while (!lines[t].done)
 			pthread_cond_wait(&ended, &lock);
 	pthread_mutex_unlock(&lock);
-	double end = seconds();
+	double took = seconds() - start;
 	for (size_t t = 0; t < threads; t++) {
 		for (size_t i = 0; i < chunks; i++)
 			empty(&lines[t], &lines[t].chunks[i]);
@@ -135,8 +134,6 @@ int main(int argc, char **argv)
 	}
 	free(lines);
 	/* A replacement is two operations. */
-	printf("ops/s %.0f\nchecksum %llu\n",
-	    2.0 * (double)(each / rounds * rounds * threads) / (end - start),
-	    (unsigned long long)checksum);
+	report(2.0 * (double)(each / rounds * rounds * threads), took, checksum);
 	return 0;
 }

@@ -5,8 +5,6 @@
  *
  * usage: mir [functions]
  */
-#include <string.h>
-
 #include "bench.h"
 
 struct instruction;
@@ -192,6 +190,6 @@ int main(int argc, char **argv)
 			checksum += p->hash;
 			drop(p);
 		}
-	report((double)operations, start, checksum);
+	report((double)operations, seconds() - start, checksum);
 	return 0;
 }

@@ -5,8 +5,6 @@
  *
  * usage: vm [thousand instructions]
  */
-#include <string.h>
-
 #include "bench.h"
 
 enum kind { STRING, BUFFER, CLOSURE, TABLE };
@@ -210,6 +208,6 @@ int main(int argc, char **argv)
 		f = leave(f);
 	for (size_t i = 0; i < GLOBALS; i++)
 		let_go(globals[i]);
-	report((double)operations, start, checksum);
+	report((double)operations, seconds() - start, checksum);
 	return 0;
 }

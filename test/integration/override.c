@@ -121,7 +121,7 @@ aligned(void)
 	CHECK(posix_memalign(&p, opaque_size(4), 10) == EINVAL);
 	CHECK(posix_memalign(&p, 64, opaque_size(SIZE_MAX)) == ENOMEM);
 	errno = 0;
-	CHECK(aligned_alloc(opaque_size(48), 96) == NULL && errno == EINVAL);
+	CHECK(opaque(aligned_alloc(opaque_size(48), 96)) == NULL && errno == EINVAL);
 	p = opaque(valloc(10));
 	CHECK(p != NULL && (uintptr_t)p % 4096 == 0);
 	free(p);
@@ -130,12 +130,13 @@ aligned(void)
 	    malloc_usable_size(p) >= 4096);
 	free(p);
 	errno = 0;
-	CHECK(malloc(opaque_size((size_t)PTRDIFF_MAX + 1)) == NULL);
+	CHECK(opaque(malloc(opaque_size((size_t)PTRDIFF_MAX + 1))) == NULL);
 	CHECK(errno == ENOMEM);
 	errno = 0;
-	CHECK(calloc(opaque_size(SIZE_MAX / 2), 4) == NULL && errno == ENOMEM);
+	CHECK(opaque(calloc(opaque_size(SIZE_MAX / 2), 4)) == NULL &&
+	    errno == ENOMEM);
 	errno = 0;
-	CHECK(reallocarray(NULL, opaque_size(SIZE_MAX / 2), 4) == NULL &&
+	CHECK(opaque(reallocarray(NULL, opaque_size(SIZE_MAX / 2), 4)) == NULL &&
 	    errno == ENOMEM);
 }
 
