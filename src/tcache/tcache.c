@@ -22,9 +22,12 @@
 #define THREAD_BYTES (2 * MiB)
 #define PROCESS_BYTES (64 * MiB)
 
-/* So many flushes of a bin with no allocation in between say that its thread only
- * frees: what rests on the stack then is of no use and holds pages. */
-#define FREEING_FLUSHES 4u
+/* So much flushed from a bin with no allocation in between says that its thread
+ * only frees: what rests on the stack then is of no use and holds pages. */
+#define FREEING_BYTES (192 * KiB)
+#define FREEING_OBJECTS 4096u
+/* Caches of ended threads that are kept whole, for the next threads. */
+#define PARKED_MAX 8u
 /* What a thread's L2.5 stacks may hold in all. */
 #define THREAD_L25_BYTES (2 * MiB)
 
@@ -48,8 +51,12 @@ const struct tcache tcache_none = {
 __thread struct tcache *tcache_self = (struct tcache *)&tcache_none;
 
 struct lock tcaches_lock = LOCK_INITIALIZER;
-/* Guarded by tcaches_lock: all tcaches, and the counts of those that ended. */
+/* Guarded by tcaches_lock: all tcaches, those parked among them, newest first, and
+ * the counts of those that are gone. A parked tcache is nobody's: whoever holds the
+ * lock may empty it. */
 static struct link tcaches = { &tcaches, &tcaches };
+static struct link parked = { &parked, &parked };
+static unsigned parked_count;
 static size_t ended_hits[LAYERS], ended_misses[LAYERS];
 
 static __thread bool thread_ended;
@@ -168,7 +175,7 @@ static void lay_aside(struct tcache *t, size_t class)
 	struct cache_bin *b = &t->bins[class];
 
 	flush_oldest(t, class, count(t, class));
-	b->freeing = 0;
+	b->freed = 0;
 	if (class >= CLASS_L25) {
 		/* One of these is worth pages in plenty: keep none. */
 		resize(t, class, 0);
@@ -250,6 +257,12 @@ static bool take_aside(bool all)
 		}
 		t->aside_touched = false;
 		lock_release(&t->aside_lock);
+		if (!t->is_parked)
+			continue;
+		if (all || !t->parked_touched)
+			flush_all(t);
+		left |= t->parked_touched;
+		t->parked_touched = false;
 	}
 	lock_release(&tcaches_lock);
 	return left;
@@ -266,10 +279,11 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	    allocs == b->event_allocs;
 	unsigned most = most_capacity(t, class, event);
 
-	b->freeing = (uint8_t)(freeing ? b->freeing + (b->freeing < FREEING_FLUSHES) : 0);
+	b->freed = freeing ? b->freed + b->capacity / 2u + 1 : 0;
 	b->last_event = (uint8_t)event;
 	b->event_allocs = allocs;
-	if (b->freeing == FREEING_FLUSHES)
+	if (b->slots && (b->freed >= FREEING_OBJECTS ||
+	    b->freed * size_class_size(class) >= FREEING_BYTES))
 		lay_aside(t, class);
 	else if (freeing && class >= CLASS_L25)
 		return;
@@ -505,6 +519,56 @@ static void count_ended(const struct tcache *t)
 	}
 }
 
+/* Keep a cache of an ended thread for the next one, as it is: a server that makes
+ * a thread for each request would empty and fill it each time. False: enough are
+ * kept. */
+static bool park(struct tcache *t)
+{
+	lock_acquire(&tcaches_lock);
+	bool room = parked_count < PARKED_MAX;
+	if (room) {
+		parked_count++;
+		t->is_parked = t->parked_touched = true;
+		list_push(&parked, &t->parked);
+	}
+	lock_release(&tcaches_lock);
+	return room;
+}
+
+static struct tcache *take_over(void)
+{
+	struct tcache *t = NULL;
+
+	lock_acquire(&tcaches_lock);
+	if (!list_empty(&parked)) {
+		t = container_of(parked.next, struct tcache, parked);
+		list_remove(&t->parked);
+		parked_count--;
+		t->is_parked = false;
+	}
+	lock_release(&tcaches_lock);
+	if (t) {
+		t->judged_waits = lock_waits;
+		counter_add(&t->arena->threads, 1);
+	}
+	return t;
+}
+
+static void tcache_delete(struct tcache *t)
+{
+	flush_all(t);
+	lock_acquire(&tcaches_lock);
+	list_remove(&t->link);
+	count_ended(t);
+	lock_release(&tcaches_lock);
+	counter_sub(&process_capacity, t->capacity_bytes);
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		if (t->bins[c].slots)
+			metadata_free(t->bins[c].slots,
+			    (t->bins[c].capacity + 2u) * sizeof(void *));
+	metadata_free(t, sizeof(*t));
+}
+
 /* The thread ends. What it still frees in later destructors goes past the
  * caches. */
 static void thread_exit(void *unused)
@@ -516,20 +580,12 @@ static void thread_exit(void *unused)
 		return;
 	thread_ended = true;
 	send_parcels(t);
-	flush_all(t);
-	tcache_self = (struct tcache *)&tcache_none;
-	lock_acquire(&tcaches_lock);
-	list_remove(&t->link);
-	count_ended(t);
-	lock_release(&tcaches_lock);
-	arena_leave(t->arena);
-	counter_sub(&process_capacity, t->capacity_bytes);
-	for (size_t c = 1; c < CLASS_WHALE; c++)
-		if (t->bins[c].slots)
-			metadata_free(t->bins[c].slots,
-			    (t->bins[c].capacity + 2u) * sizeof(void *));
 	bool ask = t->ask_background;
-	metadata_free(t, sizeof(*t));
+	t->ask_background = false;
+	tcache_self = (struct tcache *)&tcache_none;
+	arena_leave(t->arena);
+	if (!park(t))
+		tcache_delete(t);
 	if (ask)
 		background_ask();
 }
@@ -540,13 +596,10 @@ void tcache_init(bool disabled)
 	background_also(take_aside);
 }
 
-static SLOW_PATH struct tcache *tcache_new(void)
+static struct tcache *tcache_create(void)
 {
-	struct tcache *t;
+	struct tcache *t = metadata_alloc(sizeof(*t));
 
-	if (thread_ended || no_caches)
-		return NULL;
-	t = metadata_alloc(sizeof(*t));
 	if (!t)
 		return NULL;
 	struct arena *arena = arena_join();
@@ -561,10 +614,25 @@ static SLOW_PATH struct tcache *tcache_new(void)
 	t->map_limit = page_map.limit;
 	t->next_collected = 1;
 	t->seen_in_use = flag_load(&arenas_in_use);
+	list_init(&t->parked);
 	use_arena(t, arena);
 	lock_acquire(&tcaches_lock);
 	list_push(&tcaches, &t->link);
 	lock_release(&tcaches_lock);
+	return t;
+}
+
+static SLOW_PATH struct tcache *tcache_new(void)
+{
+	struct tcache *t;
+
+	if (thread_ended || no_caches)
+		return NULL;
+	t = take_over();
+	if (!t)
+		t = tcache_create();
+	if (!t)
+		return NULL;
 	tcache_self = t;
 	/* May allocate: by now this thread can. */
 	pthread_setspecific(exit_key, t);
@@ -580,20 +648,21 @@ void tcaches_after_fork_in_child(void)
 {
 	struct tcache *own = tcache_self;
 
+	struct link *l = tcaches.next;
+
 	lock_init(&tcaches_lock);
-	while (!list_empty(&tcaches)) {
-		struct tcache *t = container_of(tcaches.next, struct tcache, link);
-		list_remove(&t->link);
-		if (t == own)
+	while (l != &tcaches) {
+		struct tcache *t = container_of(l, struct tcache, link);
+		l = l->next;
+		lock_init(&t->aside_lock);
+		if (t == own || t->is_parked)
 			continue;
+		list_remove(&t->link);
 		count_ended(t);
 		counter_sub(&process_capacity, t->capacity_bytes);
 	}
-	if (own == &tcache_none)
-		return;
-	lock_init(&own->aside_lock);
-	list_push(&tcaches, &own->link);
-	counter_add(&own->arena->threads, 1);
+	if (own != &tcache_none)
+		counter_add(&own->arena->threads, 1);
 }
 
 /* Readers of other threads' caches: what they see may be a moment old or half
@@ -629,7 +698,7 @@ RACY_READER void tcache_stats(struct tcache_stats *stats)
 	memcpy(stats->misses, ended_misses, sizeof(ended_misses));
 	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
 		const struct tcache *t = container_of(l, struct tcache, link);
-		stats->threads++;
+		stats->threads += !t->is_parked;
 		stats->capacity_bytes += t->capacity_bytes;
 		for (size_t c = 1; c < CLASS_WHALE; c++) {
 			enum layer layer = size_class_layer(c);

@@ -36,7 +36,7 @@ struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
 	uint16_t capacity;    /* objects; slots has two more */
 	uint8_t last_event;
-	uint8_t freeing;      /* flushes in a row with no allocation between */
+	uint32_t freed;       /* objects flushed with no allocation between */
 	bool is_aside;        /* under aside_lock, as is: */
 	uint16_t aside;       /* objects in slots[1..aside] */
 	AO_t misses;
@@ -65,6 +65,9 @@ struct tcache {
 	bool aside_touched;     /* since the background thread looked */
 	struct parcel *parcels[OPEN_PARCELS];
 	struct link link;     /* among all tcaches */
+	struct link parked;   /* its thread ended: among those to take over */
+	bool is_parked;
+	bool parked_touched;  /* since the background thread looked */
 };
 
 /* What a thread without a tcache has; also the value to compare with. */
