@@ -114,8 +114,11 @@ static void *allocate_class(size_t class, size_t size, size_t alignment,
 	if (class == CLASS_WHALE)
 		return whale_alloc(size ? size : 1,
 		    alignment > GRANULE ? alignment : GRANULE, zeroed);
-	return cached && !arena_id ? tcache_alloc_slow(class, zeroed) :
-	    allocate_uncached(class, arena_id, zeroed);
+	if (!cached || arena_id)
+		return allocate_uncached(class, arena_id, zeroed);
+	/* Not every caller has looked yet. */
+	void *p = tcache_pop(tcache_self, class);
+	return p ? p : tcache_alloc_slow(class, zeroed);
 }
 
 /* Memory ran out in one shape: let go of all that is free in any other. */
@@ -197,11 +200,10 @@ size_t resize_in_place(void *p, size_t size, bool zero)
 }
 
 /* Keep the object where it is? Not where over half of it would lie idle. */
-static bool fits(size_t size, size_t old_size, size_t alignment)
+static bool fits(size_t size, size_t old_size)
 {
 	return size <= old_size && old_size <= L25_MAX &&
-	    (size > old_size / 2 || old_size <= 64) &&
-	    usable_size_for(size, alignment) <= old_size;
+	    (size > old_size / 2 || old_size <= 64);
 }
 
 void *reallocate(void *p, size_t size, size_t alignment, bool zero,
@@ -210,7 +212,7 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 	size_t old_size = usable_size(p);
 
 	if (!entry_is_checked && !((uintptr_t)p & (alignment - 1))) {
-		if (fits(size, old_size, alignment))
+		if (fits(size, old_size))
 			return p;
 		if (old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE) {
 			void *moved = whale_resize(p, size, true, zero);
@@ -222,7 +224,10 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 	if (!moved)
 		return NULL;
 	memcpy(moved, p, size < old_size ? size : old_size);
-	deallocate(p, cached);
+	if (cached)
+		hak_free(p);
+	else
+		deallocate(p, false);
 	return moved;
 }
 

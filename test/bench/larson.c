@@ -80,7 +80,7 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
-	size_t threads = 1, millions = 20, rounds = 0;
+	size_t threads = 1, millions = 40, rounds = 0;
 	uint64_t seed = 12345, checksum = 0;
 	int option;
 

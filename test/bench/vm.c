@@ -56,6 +56,12 @@ static void let_go(struct object *o)
 	if (!o || --o->references)
 		return;
 	checksum = checksum * 31 + o->length + o->kind;
+	/* The ends of the contents, so that a library that spoils them differs. */
+	if (o->kind <= BUFFER && o->length) {
+		const char *text = o->kind == STRING ? o->text : o->bytes;
+		checksum += (unsigned char)text[0] * 7u +
+		    (unsigned char)text[o->length - 1];
+	}
 	if (o->kind == BUFFER)
 		free(o->bytes);
 	if (o->kind >= CLOSURE) {
@@ -132,6 +138,8 @@ static struct object *append(struct object *o, const struct object *text)
 	else
 		hold(o);
 	size_t n = text && text->kind == STRING ? text->length : 8;
+	if (n == 0)
+		return o;
 	if (o->length + n > o->room) {
 		o->room = (o->length + n) * 3 / 2;
 		operations++;
