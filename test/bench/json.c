@@ -1,9 +1,9 @@
 /*
  * json: parse documents into trees, walk them, free them. Values are nodes of
- * their own, strings are copied, arrays and objects grow by realloc; a few
- * documents live on for a while, as in a server.
+ * their own; strings, arrays and objects grow by realloc while they are read;
+ * a few documents live on for a while, as in a server.
  *
- * usage: json [rounds]
+ * usage: json [-t threads] [-n documents] [-s seed]
  */
 #include "bench.h"
 
@@ -32,7 +32,7 @@ struct text {
 	size_t length, room;
 };
 
-static uint64_t operations;
+static struct text documents[DOCUMENTS];
 
 static void put(struct text *t, const char *s)
 {
@@ -48,14 +48,23 @@ static void put(struct text *t, const char *s)
 
 static void put_string(struct text *t, uint64_t *rng)
 {
-	char word[96];
+	char word[200];
 	size_t n = 1 + next_random(rng) % (next_random(rng) % 8 ? 16 : 90);
 
-	word[0] = '"';
-	for (size_t i = 1; i <= n; i++)
-		word[i] = (char)('a' + next_random(rng) % 26);
-	word[n + 1] = '"';
-	word[n + 2] = '\0';
+	char *w = word;
+
+	*w++ = '"';
+	for (size_t i = 0; i < n; i++) {
+		char c = (char)('a' + next_random(rng) % 27);
+		/* The letter after z: what has to be escaped. */
+		if (c > 'z') {
+			*w++ = '\\';
+			c = '"';
+		}
+		*w++ = c;
+	}
+	*w++ = '"';
+	*w = '\0';
 	put(t, word);
 }
 
@@ -95,14 +104,18 @@ static struct value *parse(const char **s);
 
 static char *parse_string(const char **s)
 {
-	const char *end = strchr(*s + 1, '"');
-	size_t n = (size_t)(end - *s - 1);
-	char *copy = must(malloc(n + 1));
+	size_t n = 0, room = 16;
+	char *copy = make(room);
+	const char *c = *s + 1;
 
-	memcpy(copy, *s + 1, n);
+	for (; *c != '"'; c++) {
+		c += *c == '\\';
+		copy[n++] = *c;
+		if (n == room)
+			copy = grow(copy, room *= 2);
+	}
 	copy[n] = '\0';
-	*s = end + 1;
-	operations++;
+	*s = c + 1;
 	return copy;
 }
 
@@ -116,10 +129,9 @@ static void parse_items(const char **s, struct value *v)
 	for (++*s; **s != close; *s += **s == ',') {
 		if (v->count == v->room) {
 			v->room = v->room ? v->room * 2 : 4;
-			v->items = must(realloc(v->items, v->room * sizeof(*v->items)));
+			v->items = grow(v->items, v->room * sizeof(*v->items));
 			if (v->type == OBJECT)
-				v->keys = must(realloc(v->keys, v->room * sizeof(*v->keys)));
-			operations += 2;
+				v->keys = grow(v->keys, v->room * sizeof(*v->keys));
 		}
 		if (v->type == OBJECT) {
 			v->keys[v->count] = parse_string(s);
@@ -132,10 +144,9 @@ static void parse_items(const char **s, struct value *v)
 
 static struct value *parse(const char **s)
 {
-	struct value *v = must(malloc(sizeof(*v)));
+	struct value *v = make(sizeof(*v));
 	char *end;
 
-	operations++;
 	switch (**s) {
 	case 't': v->type = TRUE; *s += 4; break;
 	case 'f': v->type = FALSE; *s += 5; break;
@@ -151,6 +162,13 @@ static struct value *parse(const char **s)
 	return v;
 }
 
+static uint64_t ends(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n * 31 + (unsigned char)s[0] + 7u * (unsigned char)s[n - 1];
+}
+
 static uint64_t walk(const struct value *v)
 {
 	uint64_t sum = v->type;
@@ -158,57 +176,61 @@ static uint64_t walk(const struct value *v)
 	if (v->type == NUMBER)
 		return sum + (uint64_t)(v->number * 1000);
 	if (v->type == STRING)
-		return sum + strlen(v->string) * 31 + (unsigned char)v->string[0];
+		return sum + ends(v->string);
 	if (v->type >= ARRAY)
 		for (size_t i = 0; i < v->count; i++)
 			sum = sum * 7 + walk(v->items[i]) +
-			    (v->keys ? (unsigned char)v->keys[i][0] : 0);
+			    (v->keys ? ends(v->keys[i]) : 0);
 	return sum;
 }
 
 static void destroy(struct value *v)
 {
 	if (v->type == STRING)
-		free(v->string);
+		drop(v->string);
 	if (v->type >= ARRAY) {
 		for (size_t i = 0; i < v->count; i++) {
 			if (v->keys)
-				free(v->keys[i]);
+				drop(v->keys[i]);
 			destroy(v->items[i]);
 		}
-		free(v->keys);
-		free(v->items);
+		drop(v->keys);
+		drop(v->items);
 	}
-	free(v);
-	operations++;
+	drop(v);
 }
 
-int main(int argc, char **argv)
+static uint64_t serve(struct share *share)
 {
-	struct text documents[DOCUMENTS] = { 0 };
 	struct value *live[LIVE] = { NULL };
-	size_t rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 40;
-	uint64_t rng = 12345, checksum = 0;
+	uint64_t checksum = 0;
 
-	for (int d = 0; d < DOCUMENTS; d++)
-		generate(&documents[d], &rng, TOP);
-	double start = seconds();
-	for (size_t r = 0; r < rounds * DOCUMENTS; r++) {
+	for (size_t r = 0; r < share->work; r++) {
 		const char *s = documents[r % DOCUMENTS].p;
-		size_t slot = next_random(&rng) % LIVE;
+		size_t slot = next_random(&share->rng) % LIVE;
 		if (live[slot])
 			destroy(live[slot]);
 		live[slot] = parse(&s);
 		if (*s) {
 			fprintf(stderr, "json: text left over\n");
-			return 1;
+			exit(1);
 		}
 		checksum = checksum * 31 + walk(live[slot]);
 	}
 	for (int i = 0; i < LIVE; i++)
 		if (live[i])
 			destroy(live[i]);
-	report((double)operations, seconds() - start, checksum);
+	return checksum;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = parse_options(argc, argv, 5000);
+	uint64_t rng = seeded(options.seed, 0);
+
+	for (int d = 0; d < DOCUMENTS; d++)
+		generate(&documents[d], &rng, TOP);
+	run_shares(&options, serve);
 	for (int d = 0; d < DOCUMENTS; d++)
 		free(documents[d].p);
 	return 0;

@@ -2,14 +2,14 @@
  * larson, in the shape of hakmem's first benchmark (after Larson and Krishnan,
  * "Memory Allocation for Long-Running Server Applications", ISMM 1998): each
  * thread holds chunks of 8 to 1024 bytes and replaces random ones; at the end of
- * a round it hands them to a successor, a new thread, and ends. The work is the
- * same for any number of threads, and each chunk is checked when it is freed.
+ * a round it hands them to a successor, a new thread, and ends. All threads
+ * together do the same work however many they are, and each chunk is checked
+ * when it is freed.
  *
- * usage: larson [-t threads] [-c chunks a thread] [-n million replacements]
- *               [-r rounds a thread] [-s seed]
+ * usage: larson [-t threads] [-n million replacements] [-s seed]
+ *               [-c chunks a thread] [-r rounds a thread]
  */
-#define _GNU_SOURCE
-#include <pthread.h>
+#include <limits.h>
 
 #include "bench.h"
 
@@ -78,33 +78,41 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static int usage(void)
+{
+	fprintf(stderr, "usage: larson [-t threads] [-n million replacements]"
+	    " [-s seed]\n              [-c chunks a thread] [-r rounds a thread]\n");
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	size_t threads = 1, millions = 40, rounds = 0;
-	uint64_t seed = 12345, checksum = 0;
+	uint64_t seed = SEED, checksum = 0;
 	int option;
 
 	while ((option = getopt(argc, argv, "t:c:n:r:s:")) != -1) {
-		size_t value = optarg ? strtoul(optarg, NULL, 0) : 0;
+		if (option == '?')
+			return usage();
+		size_t value = number(option, optarg);
 		switch (option) {
 		case 't': threads = value; break;
 		case 'c': chunks = value; break;
 		case 'n': millions = value; break;
 		case 'r': rounds = value; break;
 		case 's': seed = value; break;
-		default: return 2;
 		}
 	}
-	if (!threads || !chunks)
-		return 2;
-	size_t each = millions * 1000000 / threads;
+	size_t each = threads ? millions * 1000000 / threads : 0;
 	/* As many replacements a round as there are chunks, times five. */
-	if (!rounds)
-		rounds = each / (chunks * 5) ? each / (chunks * 5) : 1;
+	if (!rounds && chunks)
+		rounds = each / chunks / 5 ? each / chunks / 5 : 1;
+	if (optind != argc || !threads || !chunks || rounds > each || rounds > UINT_MAX)
+		return usage();
 	struct line *lines = must(aligned_alloc(64, threads * sizeof(*lines)));
 	for (size_t t = 0; t < threads; t++) {
 		lines[t] = (struct line) {
-			.rng = seed + t * 0x9e3779b97f4a7c15u,
+			.rng = seeded(seed, t),
 			.chunks = must(malloc(chunks * sizeof(struct chunk))),
 			.replacements = each / rounds, .rounds = (unsigned)rounds,
 		};

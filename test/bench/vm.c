@@ -1,9 +1,10 @@
 /*
  * vm: a bytecode machine. Calls push frames, strings are concatenated and
  * counted by reference, tables and buffers grow, closures capture values; what a
- * program leaves behind is freed when its last reference goes.
+ * program leaves behind is freed when its last reference goes. Operands are drawn
+ * while it runs, lest a program settle into a short cycle.
  *
- * usage: vm [thousand instructions]
+ * usage: vm [-t threads] [-n thousand instructions] [-s seed]
  */
 #include "bench.h"
 
@@ -29,17 +30,17 @@ struct frame {
 enum operation { CALL, RETURN, LITERAL, CONCAT, APPEND, CAPTURE, STORE, MOVE, OPERATIONS };
 
 #define PROGRAM 4096
-#define GLOBALS 256
+#define GLOBALS 16384
 #define DEPTH 200
 
-static uint64_t operations, checksum;
+static unsigned char program[PROGRAM];
+static _Thread_local uint64_t checksum;
 
-static struct object *make(enum kind kind, size_t text)
+static struct object *new_object(enum kind kind, size_t text)
 {
-	struct object *o = must(malloc(text > 8 ? offsetof(struct object, text) + text :
-	    sizeof(struct object)));
+	struct object *o = make(text > sizeof(char *) ?
+	    offsetof(struct object, text) + text : sizeof(struct object));
 
-	operations++;
 	*o = (struct object) { .references = 1, .kind = kind };
 	return o;
 }
@@ -63,14 +64,13 @@ static void let_go(struct object *o)
 		    (unsigned char)text[o->length - 1];
 	}
 	if (o->kind == BUFFER)
-		free(o->bytes);
+		drop(o->bytes);
 	if (o->kind >= CLOSURE) {
 		for (size_t i = 0; i < o->length; i++)
 			let_go(o->slots[i]);
-		free(o->slots);
+		drop(o->slots);
 	}
-	operations++;
-	free(o);
+	drop(o);
 }
 
 static void set(struct object **slot, struct object *o)
@@ -84,9 +84,8 @@ static void set(struct object **slot, struct object *o)
 static struct frame *call(struct frame *caller, size_t returns_at, uint64_t n)
 {
 	size_t nlocals = 4 + n % 13;
-	struct frame *f = must(calloc(1, sizeof(*f) + nlocals * sizeof(f->locals[0])));
+	struct frame *f = make_zeroed(1, sizeof(*f) + nlocals * sizeof(f->locals[0]));
 
-	operations++;
 	f->caller = caller;
 	f->returns_at = returns_at;
 	f->nlocals = nlocals;
@@ -99,15 +98,14 @@ static struct frame *leave(struct frame *f)
 
 	for (size_t i = 0; i < f->nlocals; i++)
 		let_go(f->locals[i]);
-	operations++;
-	free(f);
+	drop(f);
 	return caller;
 }
 
 static struct object *literal(uint64_t n)
 {
 	size_t length = 1 + n % (n % 16 ? 40 : 400);
-	struct object *o = make(STRING, length);
+	struct object *o = new_object(STRING, length);
 
 	memset(o->text, (int)('a' + n % 26), length);
 	o->length = length;
@@ -122,7 +120,7 @@ static struct object *concat(const struct object *a, const struct object *b)
 
 	if (la + lb > 6000)
 		lb = 0, la %= 50;
-	o = make(STRING, la + lb + 1);
+	o = new_object(STRING, la + lb + 1);
 	if (la)
 		memcpy(o->text, a->text, la);
 	if (lb)
@@ -134,7 +132,7 @@ static struct object *concat(const struct object *a, const struct object *b)
 static struct object *append(struct object *o, const struct object *text)
 {
 	if (!o || o->kind != BUFFER || o->references > 1 || o->length > 200000)
-		o = make(BUFFER, 0);
+		o = new_object(BUFFER, 0);
 	else
 		hold(o);
 	size_t n = text && text->kind == STRING ? text->length : 8;
@@ -142,8 +140,7 @@ static struct object *append(struct object *o, const struct object *text)
 		return o;
 	if (o->length + n > o->room) {
 		o->room = (o->length + n) * 3 / 2;
-		operations++;
-		o->bytes = must(realloc(o->bytes, o->room));
+		o->bytes = grow(o->bytes, o->room);
 	}
 	if (text && text->kind == STRING)
 		memcpy(o->bytes + o->length, text->text, n);
@@ -155,11 +152,10 @@ static struct object *append(struct object *o, const struct object *text)
 
 static struct object *capture(const struct frame *f, uint64_t n)
 {
-	struct object *o = make(n & 1 ? CLOSURE : TABLE, 0);
+	struct object *o = new_object(n & 1 ? CLOSURE : TABLE, 0);
 	size_t want = n & 1 ? 1 + n % 4 : 4 + n % 60;
 
-	o->slots = must(calloc(want, sizeof(*o->slots)));
-	operations++;
+	o->slots = make_zeroed(want, sizeof(*o->slots));
 	for (size_t i = 0; i < want; i++) {
 		struct object *l = f->locals[(n + i) % f->nlocals];
 		/* Of plain values only, so that nothing refers to itself. */
@@ -169,40 +165,41 @@ static struct object *capture(const struct frame *f, uint64_t n)
 	return o;
 }
 
-int main(int argc, char **argv)
+/* Call a closure: what it captured becomes locals, after the argument. */
+static void unpack(struct frame *f, const struct object *closure)
 {
-	static const unsigned char mix[] = { CALL, RETURN, RETURN, CALL, LITERAL,
-	    LITERAL, LITERAL, CONCAT, CONCAT, CONCAT, APPEND, CAPTURE, STORE, STORE,
-	    MOVE, MOVE };
-	static unsigned char program[PROGRAM];
-	static struct object *globals[GLOBALS];
-	size_t instructions = (argc > 1 ? strtoul(argv[1], NULL, 0) : 12000) * 1000;
-	uint64_t rng = 12345;
+	for (size_t i = 0; i < closure->length && i + 1 < f->nlocals; i++)
+		f->locals[i + 1] = hold(closure->slots[i]);
+}
+
+static uint64_t interpret(struct share *share)
+{
+	struct object **globals = make_zeroed(GLOBALS, sizeof(*globals));
+	struct frame *f = call(NULL, 0, 20);
 	size_t at = 0, depth = 1;
 
-	for (size_t i = 0; i < PROGRAM; i++)
-		program[i] = mix[next_random(&rng) % sizeof(mix)];
-	double start = seconds();
-	struct frame *f = call(NULL, 0, 20);
-	for (size_t i = 0; i < instructions; i++) {
-		uint64_t n = next_random(&rng);
+	checksum = 0;
+	for (size_t i = 0; i < share->work * 1000; i++) {
+		uint64_t n = next_random(&share->rng);
 		struct object **a = &f->locals[n % f->nlocals];
 		struct object *b = f->locals[(n >> 8) % f->nlocals];
 		switch (program[at++ % PROGRAM]) {
 		case CALL:
-			if (depth < DEPTH) {
-				f = call(f, at, n >> 16);
-				f->locals[0] = hold(b);
-				depth++;
-				at = (n >> 20) % PROGRAM;
-			}
+			if (depth == DEPTH)
+				break;
+			f = call(f, at, n >> 16);
+			f->locals[0] = hold(b);
+			if (b && b->kind == CLOSURE)
+				unpack(f, b);
+			depth++;
+			at = (n >> 20) % PROGRAM;
 			break;
 		case RETURN:
-			if (depth > 1) {
-				at = f->returns_at;
-				f = leave(f);
-				depth--;
-			}
+			if (depth == 1)
+				break;
+			at = f->returns_at;
+			f = leave(f);
+			depth--;
 			break;
 		case LITERAL: set(a, literal(n >> 16)); break;
 		case CONCAT: set(a, concat(*a, b)); break;
@@ -216,6 +213,20 @@ int main(int argc, char **argv)
 		f = leave(f);
 	for (size_t i = 0; i < GLOBALS; i++)
 		let_go(globals[i]);
-	report((double)operations, seconds() - start, checksum);
+	drop(globals);
+	return checksum;
+}
+
+int main(int argc, char **argv)
+{
+	static const unsigned char mix[] = { CALL, RETURN, RETURN, CALL, LITERAL,
+	    LITERAL, LITERAL, CONCAT, CONCAT, CONCAT, APPEND, CAPTURE, STORE, STORE,
+	    MOVE, MOVE };
+	struct options options = parse_options(argc, argv, 30000);
+	uint64_t rng = seeded(options.seed, 0);
+
+	for (size_t i = 0; i < PROGRAM; i++)
+		program[i] = mix[next_random(&rng) % sizeof(mix)];
+	run_shares(&options, interpret);
 	return 0;
 }
