@@ -97,6 +97,17 @@ bool arena_free(unsigned id, size_t class, void *object)
 	return bin_return(&arena->bins[class], &object, 1);
 }
 
+size_t arena_class_of(const struct arena *arena, const void *object)
+{
+	unsigned entry = page_map_get(object);
+	size_t class = entry % CLASSES;
+
+	if (unlikely(entry >> LG_CLASSES != arena->id || class == CLASS_NONE ||
+	    class >= CLASS_WHALE))
+		misuse_of_free(object);
+	return class;
+}
+
 void arena_drain_inbox(struct arena *arena)
 {
 	struct parcel *next;
@@ -104,8 +115,8 @@ void arena_drain_inbox(struct arena *arena)
 	for (struct parcel *p = inbox_take(&arena->inbox); p; p = next) {
 		next = p->next;
 		for (size_t i = 0; i < p->count; i++)
-			bin_flush(&arena->bins[page_map_get(p->objects[i]) %
-			    CLASSES], &p->objects[i], 1);
+			bin_flush(&arena->bins[arena_class_of(arena, p->objects[i])],
+			    &p->objects[i], 1);
 		parcel_delete(p);
 	}
 }

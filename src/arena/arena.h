@@ -44,6 +44,9 @@ void arenas_grow(size_t in_use);
 
 /* Free one object past all caches; result and misuse as of bin_return. */
 bool arena_free(unsigned id, size_t class, void *object);
+/* The class of an object that a parcel brought. One that is not the arena's any
+ * more was freed twice: reported, abort. */
+size_t arena_class_of(const struct arena *arena, const void *object);
 /* Move what lies in the inbox into the bins. */
 void arena_drain_inbox(struct arena *arena);
 /* bin_purge over the arena; true while something is left to age. */

@@ -19,9 +19,13 @@
 /* It runs shallow code of ours alone, but static TLS comes off the stack. */
 #define STACK_BYTES (512 * KiB)
 
+/* Between two tries to start it. */
+#define RETRY_MS 1000
+
 enum { NOT_ALLOWED, NOT_RUNNING, STARTING, RUNNING };
 
 static AO_t state = NOT_ALLOWED;
+static AO_t retry_ms; /* no start before then */
 /* 1: asked since the last pass began. The futex the thread sleeps on. */
 static unsigned asked;
 static struct lock fork_lock = LOCK_INITIALIZER;
@@ -70,7 +74,8 @@ bool background_pass(bool all)
 	page_heap_purge(all);
 	page_heap_stats(&heap);
 	whale_stats(&whales);
-	return left || heap.dirty || heap.muzzy || whales.cached_bytes;
+	return left || heap.dirty || (heap.muzzy && options.muzzy_decay_ms >= 0) ||
+	    whales.cached_bytes;
 }
 
 static long pass_interval_ms(void)
@@ -88,6 +93,9 @@ static void *run(void *unused)
 		static unsigned never;
 
 		AO_int_store(&asked, 0);
+		/* Pairs with the fence in background_ask: either this pass sees
+		 * what was freed, or that call sees that it must wake us. */
+		AO_nop_full();
 		bool left = background_pass(false);
 		/* A pass at each interval while there is work; a sleep that only
 		 * background_ask ends where there is none. */
@@ -110,13 +118,25 @@ static SLOW_PATH void start(void)
 	if (pthread_attr_init(&attributes) == 0) {
 		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 		pthread_attr_setstacksize(&attributes, STACK_BYTES);
-		started = pthread_create(&thread, &attributes, run, NULL) == 0;
+		int error = pthread_create(&thread, &attributes, run, NULL);
+		if (error == EINVAL) {
+			/* Static TLS does not fit: the default stack holds it. */
+			pthread_attr_destroy(&attributes);
+			pthread_attr_init(&attributes);
+			pthread_attr_setdetachstate(&attributes,
+			    PTHREAD_CREATE_DETACHED);
+			error = pthread_create(&thread, &attributes, run, NULL);
+		}
+		started = error == 0;
 		pthread_attr_destroy(&attributes);
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	/* Where there can be no thread, decay goes on from the slow paths. */
-	if (!started)
-		flag_store(&state, NOT_ALLOWED);
+	/* There can be no thread now (a limit): decay goes on from the slow
+	 * paths, and one of them tries again. */
+	if (!started) {
+		flag_store(&retry_ms, os_now_ms() + RETRY_MS);
+		flag_store(&state, NOT_RUNNING);
+	}
 	errno = saved;
 }
 
@@ -125,6 +145,7 @@ void background_ask(void)
 	size_t now = flag_load(&state);
 
 	if (now == RUNNING) {
+		AO_nop_full();
 		if (AO_int_load(&asked) == 0) {
 			AO_int_store(&asked, 1);
 			futex_wake(&asked, 1);
@@ -132,7 +153,8 @@ void background_ask(void)
 		return;
 	}
 	if (now != NOT_RUNNING || !options.background_thread ||
-	    options.dirty_decay_ms < 0 || !is_worth_it())
+	    options.dirty_decay_ms < 0 || os_now_ms() < flag_load(&retry_ms) ||
+	    !is_worth_it())
 		return;
 	if (!lock_try(&fork_lock))
 		return;

@@ -191,6 +191,7 @@ bool bin_flush(struct bin *bin, void **objects, unsigned n)
 	if (depot_reserve(bin, n)) {
 		memcpy(bin->depot + bin->depot_count, objects, n * sizeof(*objects));
 		AO_int_store(&bin->depot_count, bin->depot_count + n);
+		bin->freed_bytes += n * size_class_size(bin->class);
 	} else {
 		return_locked(bin, objects, n);
 	}

@@ -29,7 +29,7 @@ struct bin {
 	AO_t live;      /* not free in a slab: with the program, a cache, a depot */
 	AO_t slabs, empties;
 	AO_t refills, flushes;
-	size_t freed_bytes; /* into slabs since the background thread was asked for */
+	size_t freed_bytes; /* flushed since the background thread was asked for */
 };
 
 void bin_init(struct bin *bin, unsigned arena, size_t class);

@@ -16,7 +16,7 @@ void inbox_push(struct inbox *inbox, struct parcel *parcel)
 {
 	void *head;
 
-	counter_add(&inbox->objects, parcel->count);
+	counter_add(&inbox->bytes, parcel->bytes);
 	counter_add(&inbox->received, parcel->count);
 	do {
 		head = (void *)flag_load(&inbox->head);
@@ -37,9 +37,9 @@ struct parcel *inbox_take(struct inbox *inbox)
 		/* Pairs with the release of each push: the later ones extend its
 		 * release sequence. */
 	} while (!pointer_cas_acquire(&inbox->head, head, NULL));
-	size_t objects = 0;
+	size_t bytes = 0;
 	for (struct parcel *p = head; p; p = p->next)
-		objects += p->count;
-	counter_sub(&inbox->objects, objects);
+		bytes += p->bytes;
+	counter_sub(&inbox->bytes, bytes);
 	return head;
 }

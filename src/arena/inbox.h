@@ -14,13 +14,15 @@
 
 struct parcel {
 	struct parcel *next;
-	size_t count;
+	uint16_t arena; /* id: what the objects were of when they were freed */
+	uint16_t count;
+	uint32_t bytes;
 	void *objects[PARCEL_OBJECTS];
 };
 
 struct inbox {
 	AO_t head;    /* struct parcel *: newest first */
-	AO_t objects; /* about how many lie here */
+	AO_t bytes;   /* about how much lies here */
 	AO_t received; /* ever */
 };
 

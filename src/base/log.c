@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void log_args(const char *format, va_list args)
@@ -18,7 +19,8 @@ static void log_args(const char *format, va_list args)
 		length += (size_t)n < sizeof(line) - prefix - 1 ?
 		    (size_t)n : sizeof(line) - prefix - 2;
 	line[length++] = '\n';
-	if (write(STDERR_FILENO, line, length) < 0) {
+	/* Not write(): that is a cancellation point. */
+	if (syscall(SYS_write, STDERR_FILENO, line, length) < 0) {
 		/* Nobody left to tell. */
 	}
 	errno = saved;

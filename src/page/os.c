@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,11 +81,31 @@ bool os_unmap(void *base, size_t size)
 	return done;
 }
 
+/* The system works in its own pages, which may be larger than PAGE; it rounds a
+ * length up, so what it is told must end where its pages do. */
+static size_t inner_pages(char *base, size_t size, char **first)
+{
+	size_t page = getauxval(AT_PAGESZ);
+	uintptr_t start = round_up((uintptr_t)base, page);
+	uintptr_t end = ((uintptr_t)base + size) & ~(page - 1);
+
+	*first = (char *)start;
+	return end > start ? end - start : 0;
+}
+
 void os_purge(void *base, size_t size)
 {
 	int saved = errno;
+	char *start = base, *inner;
+	size_t length = inner_pages(base, size, &inner);
 
-	madvise(base, size, MADV_DONTNEED);
+	/* Locked pages stay (EINVAL), and must read zero all the same. */
+	if (length == 0 || madvise(inner, length, MADV_DONTNEED) != 0) {
+		memset(start, 0, size);
+	} else if (length != size) {
+		memset(start, 0, (size_t)(inner - start));
+		memset(inner + length, 0, (size_t)(start + size - (inner + length)));
+	}
 	errno = saved;
 }
 
@@ -90,8 +113,11 @@ void os_purge_lazily(void *base, size_t size)
 {
 	int saved = errno;
 
-	if (madvise(base, size, MADV_FREE) != 0)
-		madvise(base, size, MADV_DONTNEED);
+	char *inner;
+	size_t length = inner_pages(base, size, &inner);
+
+	if (length != 0 && madvise(inner, length, MADV_FREE) != 0)
+		madvise(inner, length, MADV_DONTNEED);
 	errno = saved;
 }
 
@@ -159,11 +185,14 @@ bool os_is_address_space_scarce(void)
 	int saved = errno;
 	char text[8];
 	ssize_t n = -1;
-	int fd = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+	/* System calls of our own: libc's are cancellation points, and locks are
+	 * held here. */
+	long fd = syscall(SYS_openat, AT_FDCWD, "/proc/sys/vm/overcommit_memory",
+	    O_RDONLY | O_CLOEXEC);
 
 	if (fd >= 0) {
-		n = read(fd, text, sizeof(text) - 1);
-		close(fd);
+		n = syscall(SYS_read, fd, text, sizeof(text) - 1);
+		syscall(SYS_close, fd);
 	}
 	text[n > 0 ? n : 0] = '\0';
 	errno = saved;

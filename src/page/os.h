@@ -19,7 +19,8 @@ void *os_reserve_readable(size_t size);
 bool os_make_writable(void *base, size_t size);
 /* False where the system cannot split the mapping any further. */
 bool os_unmap(void *base, size_t size);
-/* Let go of the pages; they read zero afterwards. */
+/* Let go of the pages; they read zero afterwards, also where they are locked and
+ * stay. */
 void os_purge(void *base, size_t size);
 /* Let the system take the pages when it wants them (MADV_FREE). */
 void os_purge_lazily(void *base, size_t size);

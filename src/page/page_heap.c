@@ -383,13 +383,14 @@ void page_heap_release(void)
 	lock_acquire(&page_heap_lock);
 	while (heap.initialized && more && !list_empty(free_chunks)) {
 		struct chunk *chunk = container_of(free_chunks->next, struct chunk, by_run);
+		mask dirty = chunk->state[DIRTY], muzzy = chunk->state[MUZZY];
 		chunk_update(chunk, 0, 0, 0);
 		more = os_unmap(chunk->base, CHUNK);
 		if (more) {
 			counter_add_owned(&heap.mapped, (size_t)0 - CHUNK);
 			metadata_free(chunk, sizeof(*chunk));
 		} else {
-			chunk_update(chunk, ALL_GRANULES, 0, 0);
+			chunk_update(chunk, ALL_GRANULES, dirty, muzzy);
 		}
 	}
 	if (heap.initialized && heap.region < heap.region_end) {

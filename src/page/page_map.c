@@ -37,6 +37,8 @@ static bool init_window(void)
 	os_unmap(top, PAGE);
 	/* Whole pieces, so that each can change its protection. */
 	end = round_up(end, PIECE_GRANULES);
+	if (end > (size_t)1 << LG_PAGE_MAP)
+		end = (size_t)1 << LG_PAGE_MAP;
 	first = end > WINDOW >> LG_GRANULE ? end - (WINDOW >> LG_GRANULE) : 0;
 	uint16_t *map = os_reserve_readable((end - first) * sizeof(*map));
 	if (!map)

@@ -24,7 +24,11 @@
 #include "base/lock.h"
 #include "base/size_class.h"
 
+#if defined(__aarch64__)
+#define ADDRESS_BITS 48
+#else
 #define ADDRESS_BITS 47
+#endif
 #define LG_PAGE_MAP (ADDRESS_BITS - LG_GRANULE)
 
 /* A run of granules in use, or a whale. page/ fills all but what it says. */

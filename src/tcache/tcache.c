@@ -31,6 +31,11 @@
 /* What a thread's L2.5 stacks may hold in all. */
 #define THREAD_L25_BYTES (2 * MiB)
 
+/* A parcel goes when it holds so much, or is full; an inbox is emptied by whoever
+ * finds more in it. */
+#define PARCEL_BYTES (64 * KiB)
+#define INBOX_BYTES (1 * MiB)
+
 /* Slow events between two looks at one bin and at contention. */
 #define COLLECT_EVENTS 64u
 #define JUDGE_EVENTS 128u
@@ -343,7 +348,8 @@ static void open_inbox(struct tcache *t)
 	for (struct parcel *p = inbox_take(&t->arena->inbox); p; p = next) {
 		next = p->next;
 		for (size_t i = 0; i < p->count; i++)
-			push_slow(t, page_map_get(p->objects[i]) % CLASSES, p->objects[i]);
+			push_slow(t, arena_class_of(t->arena, p->objects[i]),
+			    p->objects[i]);
 		parcel_delete(p);
 	}
 }
@@ -438,47 +444,46 @@ NO_INLINE void *tcache_alloc_slow(size_t class, bool *zeroed)
 	return object;
 }
 
-static void send(struct tcache *t, struct parcel **slot, unsigned arena_id)
+static void send(struct tcache *t, struct parcel **slot)
 {
-	struct arena *arena = arena_get(arena_id);
+	struct arena *arena = arena_get((*slot)->arena);
 
 	inbox_push(&arena->inbox, *slot);
 	*slot = NULL;
 	/* Its threads may all be idle: nobody else would open it. */
-	if (counter_get(&arena->inbox.objects) > 64 * PARCEL_OBJECTS) {
+	t->ask_background = true;
+	if (counter_get(&arena->inbox.bytes) > INBOX_BYTES)
 		arena_drain_inbox(arena);
-		t->ask_background = true;
-	}
 }
 
 /* An object of another arena: into the parcel that goes there. */
 static void free_remote(struct tcache *t, void *object, unsigned entry)
 {
 	unsigned arena_id = entry >> LG_CLASSES;
+	size_t class = entry % CLASSES;
 	struct parcel **slot = &t->parcels[arena_id % OPEN_PARCELS];
 
 	if (unlikely(!arena_get(arena_id)))
 		misuse_of_free(object);
-	if (*slot) {
-		unsigned open = page_map_get((*slot)->objects[0]) >> LG_CLASSES;
-		if (open != arena_id)
-			send(t, slot, open);
-	}
-	if (!*slot && !(*slot = parcel_new())) {
-		t->ask_background |= arena_free(arena_id, entry % CLASSES, object);
+	if (*slot && (*slot)->arena != arena_id)
+		send(t, slot);
+	if (class >= CLASS_L25 || (!*slot && !(*slot = parcel_new()))) {
+		t->ask_background |= arena_free(arena_id, class, object);
 		return;
 	}
-	(*slot)->objects[(*slot)->count++] = object;
-	if ((*slot)->count == PARCEL_OBJECTS)
-		send(t, slot, arena_id);
+	struct parcel *p = *slot;
+	p->arena = (uint16_t)arena_id;
+	p->objects[p->count++] = object;
+	p->bytes += (uint32_t)size_class_size(class);
+	if (p->count == PARCEL_OBJECTS || p->bytes >= PARCEL_BYTES)
+		send(t, slot);
 }
 
 static void send_parcels(struct tcache *t)
 {
 	for (unsigned i = 0; i < OPEN_PARCELS; i++)
 		if (t->parcels[i])
-			send(t, &t->parcels[i],
-			    page_map_get(t->parcels[i]->objects[0]) >> LG_CLASSES);
+			send(t, &t->parcels[i]);
 }
 
 NO_INLINE void tcache_free_slow(void *object, unsigned entry)
@@ -584,7 +589,9 @@ static void thread_exit(void *unused)
 	t->ask_background = false;
 	tcache_self = (struct tcache *)&tcache_none;
 	arena_leave(t->arena);
-	if (!park(t))
+	if (park(t))
+		ask = true;
+	else
 		tcache_delete(t);
 	if (ask)
 		background_ask();

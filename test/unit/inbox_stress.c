@@ -21,7 +21,8 @@ static void *push(void *arg)
 	struct parcel *own = arg;
 
 	for (size_t i = 0; i < PARCELS; i++) {
-		own[i].count = 1 + i % PARCEL_OBJECTS;
+		own[i].count = (uint16_t)(1 + i % PARCEL_OBJECTS);
+		own[i].bytes = 1;
 		for (size_t k = 0; k < own[i].count; k++)
 			own[i].objects[k] = &own[i];
 		inbox_push(&inbox, &own[i]);
@@ -64,7 +65,7 @@ int main(void)
 	for (int i = 0; i < TAKERS; i++)
 		pthread_join(takers[i], NULL);
 	bool good = counter_get(&taken) == PUSHERS * PARCELS && inbox_is_empty(&inbox) &&
-	    counter_get(&inbox.objects) == 0;
+	    counter_get(&inbox.bytes) == 0;
 	for (int i = 0; i < TAKERS; i++)
 		good &= !wrong[i];
 	printf("inbox_stress: %zu of %d parcels: %s\n", counter_get(&taken),

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "arena/arena.h"
 #include "base/bits.h"
@@ -105,6 +106,60 @@ START_TEST(os_knows_when_address_space_is_scarce)
 	ck_assert(os_scarce_from("2\n", false));
 	ck_assert(os_scarce_from("0\n", true));
 	ck_assert(!os_scarce_from(NULL, false));
+}
+END_TEST
+
+START_TEST(os_purged_memory_reads_zero_even_where_it_is_locked)
+{
+	size_t size = 4 * PAGE;
+	char *p = os_map(NULL, size);
+
+	for (int locked = 0; locked < 2; locked++) {
+		memset(p, 7, size);
+		if (locked && mlock(p, size) != 0)
+			break; /* RLIMIT_MEMLOCK */
+		os_purge(p, size);
+		for (size_t i = 0; i < size; i++)
+			ck_assert_int_eq(p[i], 0);
+	}
+	os_unmap(p, size);
+}
+END_TEST
+
+START_TEST(bin_asks_for_the_background_thread_when_the_depot_fills)
+{
+	struct bin *bin = &arena_ensure(1)->bins[size_class_of(1024)];
+	static void *objects[600];
+	bool asked = false;
+	unsigned n = 0;
+
+	while (n < 600)
+		n += bin_refill(bin, objects + n, 600 - n, NULL);
+	for (unsigned i = 0; i < 600; i += 50)
+		asked |= bin_flush(bin, objects + i, 50);
+	ck_assert(asked);
+	ck_assert_uint_eq(bin->depot_count, 600);
+	bin_purge(bin, os_now_ms(), true);
+}
+END_TEST
+
+START_TEST(arena_sees_that_a_parcel_brings_what_is_not_its_own)
+{
+	struct arena *arena = arena_ensure(1);
+	struct parcel *p = parcel_new();
+	struct slab *slab;
+	bool zeroed;
+
+	/* Freed by its owner, too: its slab has gone back meanwhile. */
+	slab = slab_new(1, size_class_of(64), &zeroed);
+	slab_take(slab, &p->objects[0], 1);
+	p->arena = 1;
+	p->count = 1;
+	p->bytes = 64;
+	slab_give(slab, p->objects[0]);
+	slab_delete(slab);
+	inbox_push(&arena->inbox, p);
+	arena_drain_inbox(arena);
 }
 END_TEST
 
@@ -291,7 +346,8 @@ START_TEST(inbox_gives_all_that_was_pushed)
 	ck_assert(inbox_is_empty(&inbox));
 	for (size_t i = 1; i <= 10; i++) {
 		struct parcel *p = parcel_new();
-		p->count = i;
+		p->count = (uint16_t)i;
+		p->bytes = 100;
 		inbox_push(&inbox, p);
 	}
 	for (struct parcel *p = inbox_take(&inbox), *next; p; p = next) {
@@ -301,7 +357,7 @@ START_TEST(inbox_gives_all_that_was_pushed)
 	}
 	ck_assert_uint_eq(seen, 55);
 	ck_assert(inbox_is_empty(&inbox));
-	ck_assert_uint_eq(counter_get(&inbox.objects), 0);
+	ck_assert_uint_eq(counter_get(&inbox.bytes), 0);
 }
 END_TEST
 
@@ -332,7 +388,7 @@ struct test_case {
 
 static const struct test_case *cases(size_t *count)
 {
-	static struct test_case all[20];
+	static struct test_case all[24];
 	size_t n = 0;
 
 #define ADD(module, test, signal) \
@@ -343,6 +399,9 @@ static const struct test_case *cases(size_t *count)
 	ADD("lock", lock_excludes_and_counts, 0);
 	ADD("decay", decay_lets_go_of_all_after_its_time_and_of_nothing_at_first, 0);
 	ADD("os", os_knows_when_address_space_is_scarce, 0);
+	ADD("os", os_purged_memory_reads_zero_even_where_it_is_locked, 0);
+	ADD("bin", bin_asks_for_the_background_thread_when_the_depot_fills, 0);
+	ADD("arena", arena_sees_that_a_parcel_brings_what_is_not_its_own, SIGABRT);
 	ADD("metadata", metadata_is_zero_and_reused, 0);
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
