@@ -92,10 +92,10 @@ static void *run(void *unused)
 	for (;;) {
 		static unsigned never;
 
-		AO_int_store(&asked, 0);
-		/* Pairs with the fence in background_ask: either this pass sees
-		 * what was freed, or that call sees that it must wake us. */
-		AO_nop_full();
+		/* Pairs with the add in background_ask, both read-modify-writes of
+		 * one word: if the add came first this pass sees what was freed,
+		 * else the add reads 0 and wakes us. */
+		AO_int_and_full(&asked, 0);
 		bool left = background_pass(false);
 		/* A pass at each interval while there is work; a sleep that only
 		 * background_ask ends where there is none. */
@@ -145,8 +145,7 @@ void background_ask(void)
 	size_t now = flag_load(&state);
 
 	if (now == RUNNING) {
-		AO_nop_full();
-		if (AO_int_load(&asked) == 0) {
+		if (AO_int_fetch_and_add_full(&asked, 0) == 0) {
 			AO_int_store(&asked, 1);
 			futex_wake(&asked, 1);
 		}
