@@ -152,48 +152,23 @@ resident_mib(void)
 	return (double)kib / 1024;
 }
 
-/* One "key: value" of the statistics, or -1 where there is none. */
-struct stat_wanted {
-	const char *key;
-	char text[32768];
-	size_t used;
-};
-
-static inline void
-stat_collect(void *arg, const char *text)
-{
-	struct stat_wanted *want = arg;
-	size_t n = strlen(text);
-
-	if (n > sizeof(want->text) - 1 - want->used)
-		n = sizeof(want->text) - 1 - want->used;
-	memcpy(want->text + want->used, text, n);
-	want->used += n;
-	want->text[want->used] = '\0';
-}
-
+/* A control's number as of now; -1: there is none of that name. */
 static inline long long
-stat_get(const char *key)
+stat_get(const char *name)
 {
-	static _Thread_local struct stat_wanted want;
-	size_t len = strlen(key);
-	const char *line;
+	uint64_t epoch = 1, wide;
+	size_t size = sizeof(wide);
+	unsigned narrow;
+	bool flag;
 
-	want.used = 0;
-	want.text[0] = '\0';
-	hak_malloc_stats_print(stat_collect, &want, NULL);
-	for (line = want.text; line != NULL && *line != '\0';) {
-		const char *at = line;
-
-		while (*at == ' ' || *at == '\t')
-			at++;
-		if (strncmp(at, key, len) == 0 && at[len] == ':')
-			return atoll(at + len + 1);
-		line = strchr(line, '\n');
-		if (line != NULL)
-			line++;
-	}
-	return -1;
+	hak_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+	if (hak_mallctl(name, &wide, &size, NULL, 0) == 0)
+		return (long long)wide;
+	size = sizeof(narrow);
+	if (hak_mallctl(name, &narrow, &size, NULL, 0) == 0)
+		return narrow;
+	size = sizeof(flag);
+	return hak_mallctl(name, &flag, &size, NULL, 0) == 0 ? flag : -1;
 }
 
 #endif

@@ -39,8 +39,8 @@ extern "C" {
 #define HAK_ALIGN(a) ((int)__builtin_ctz((unsigned)(a)))
 /* Zero the memory; on hak_rallocx and hak_xallocx the part that grew. */
 #define HAK_ZERO ((int)0x40)
-/* Use the explicit thread cache tc. hakmem serves it without a cache until
- * explicit caches can be created. */
+/* Use the explicit cache tc, which hak_mallctl("tcache.create") made; by one thread
+ * at a time. One that does not exist fails the call with EINVAL. */
 #define HAK_TCACHE(tc) ((int)(((tc) + 2) << 8))
 /* Go past the thread caches to the arena. */
 #define HAK_TCACHE_NONE HAK_TCACHE(-1)
@@ -94,8 +94,60 @@ HAK_EXPORT size_t hak_nallocx(size_t size, int flags);
  * something went back, else 0. pad is ignored. */
 HAK_EXPORT int hak_malloc_trim(size_t pad);
 
-/* Print statistics as text through write_cb(opaque, text), or to stderr where
- * write_cb is NULL. opts is reserved and may be NULL. */
+/*
+ * Read (oldp, *oldlenp bytes), write (newp, newlen) or run the control of that name;
+ * hakmem(3) lists them. Returns 0 or
+ *   ENOENT   no such name or index
+ *   EINVAL   a length that is not the value's (what fits is read all the same and
+ *            *oldlenp says how much), or a value out of range
+ *   EPERM    not readable, not writable, or not to be called with a value
+ *   EAGAIN   no memory
+ *   EFAULT   no such arena, cache or thread
+ *   ENOTSUP  known, but hakmem does not do it
+ * What fails changes nothing. stats.* are as of the last write to "epoch".
+ */
+HAK_EXPORT int hak_mallctl(const char *name, void *oldp, size_t *oldlenp, void *newp,
+    size_t newlen);
+/* The name's numbers, for hak_mallctlbymib: a component each, of which those that
+ * are numbers in the name may be changed. *miblenp: in room, out components.
+ * ENOENT; EINVAL: no room. */
+HAK_EXPORT int hak_mallctlnametomib(const char *name, size_t *mibp, size_t *miblenp);
+HAK_EXPORT int hak_mallctlbymib(const size_t *mib, size_t miblen, void *oldp,
+    size_t *oldlenp, void *newp, size_t newlen);
+
+/*
+ * Site-tagged allocation: what is allocated for a site lies in an arena of its
+ * name, with statistics, decay and a limit of its own. Freed as anything else.
+ *
+ * hak_site: the number of the site of that name (up to 31 bytes count), for ever;
+ * 0: no memory or too many sites. hak_alloc: as hak_malloc, for the site; 0 and
+ * numbers that are no site's: as hak_malloc. hak_alloc_here: the site is the place
+ * in the source, by the last 31 bytes of FILE:LINE.
+ */
+HAK_EXPORT unsigned hak_site(const char *name);
+HAK_EXPORT void *hak_alloc(size_t size, unsigned site) HAK_MALLOC_LIKE;
+#define HAK_STRING_1(x) #x
+#define HAK_STRING(x) HAK_STRING_1(x)
+#define HAK_HERE __FILE__ ":" HAK_STRING(__LINE__)
+#define hak_alloc_here(size) (__extension__ ({ \
+	static unsigned hak_here_; \
+	if (__builtin_expect(!__atomic_load_n(&hak_here_, __ATOMIC_RELAXED), 0)) \
+		__atomic_store_n(&hak_here_, hak_site(sizeof(HAK_HERE) > 32 ? \
+		    HAK_HERE + sizeof(HAK_HERE) - 32 : HAK_HERE), __ATOMIC_RELAXED); \
+	hak_alloc((size), __atomic_load_n(&hak_here_, __ATOMIC_RELAXED)); }))
+
+/* May be defined by the program: a configuration that is compiled in, as in
+ * HAKMEM_CONF, which comes after it. */
+HAK_EXPORT extern const char *hak_malloc_conf;
+/* May be set by the program: gets every line that hakmem would write to stderr.
+ * Must not allocate. */
+HAK_EXPORT extern void (*hak_malloc_message)(void *opaque, const char *text);
+
+/* Print statistics through write_cb(opaque, text), or as messages where write_cb is
+ * NULL. opts: letters, or NULL; J prints JSON, the others leave out: g general
+ * information, m the sum of all arenas, a each arena, b bins, l large classes, x
+ * mutexes (d and e, of jemalloc, do nothing: destroyed arenas and extents by size
+ * are not printed). */
 HAK_EXPORT void hak_malloc_stats_print(void (*write_cb)(void *, const char *),
     void *opaque, const char *opts);
 

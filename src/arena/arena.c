@@ -1,9 +1,12 @@
 #include "arena/arena.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #include "page/metadata.h"
 #include "page/os.h"
+#include "page/page_heap.h"
+#include "page/whale.h"
 
 _Static_assert(CLASS_WHALE <= CLASSES, "a bin for each class of slabs");
 
@@ -12,8 +15,9 @@ _Static_assert(CLASS_WHALE <= CLASSES, "a bin for each class of slabs");
 struct lock arenas_lock = LOCK_INITIALIZER;
 AO_t arenas_in_use = 1;
 
-static AO_t arenas[NARENAS_MAX + 1]; /* struct arena *, published once */
+static AO_t arenas[ARENAS_LIMIT + 1]; /* struct arena *, published once */
 static unsigned narenas = 1;
+static AO_t narenas_all = 1; /* grows under arenas_lock */
 
 void arenas_init(void)
 {
@@ -21,17 +25,48 @@ void arenas_init(void)
 	    ARENAS_PER_PROCESSOR * os_processors();
 
 	narenas = n < NARENAS_MAX ? n : NARENAS_MAX;
+	flag_store(&narenas_all, narenas);
 }
 
 unsigned arenas_max(void)
+{
+	return (unsigned)flag_load(&narenas_all);
+}
+
+unsigned arenas_automatic(void)
 {
 	return narenas;
 }
 
 struct arena *arena_get(unsigned id)
 {
-	/* Pairs with the store in arena_ensure. */
-	return id && id <= narenas ? pointer_load_acquire(&arenas[id]) : NULL;
+	/* Pairs with the store in arena_make. */
+	return id && id <= ARENAS_LIMIT ? pointer_load_acquire(&arenas[id]) : NULL;
+}
+
+/* Holds arenas_lock. */
+static struct arena *arena_make(unsigned id)
+{
+	struct arena *arena = metadata_alloc(sizeof(*arena));
+
+	if (!arena)
+		return NULL;
+	arena->id = id;
+	arena->made_ms = os_now_ms();
+	flag_store(&arena->dirty_decay_ms, ARENA_INHERITS);
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		bin_init(&arena->bins[c], id, c);
+	/* Pairs with the load in arena_get. */
+	pointer_store_release(&arenas[id], arena);
+	return arena;
+}
+
+static void copy_name(char *to, const char *from)
+{
+	size_t length = strnlen(from, ARENA_NAME - 1);
+
+	memset(to, 0, ARENA_NAME);
+	memcpy(to, from, length);
 }
 
 struct arena *arena_ensure(unsigned id)
@@ -42,15 +77,105 @@ struct arena *arena_ensure(unsigned id)
 		return arena;
 	lock_acquire(&arenas_lock);
 	arena = arena_get(id);
-	if (!arena && (arena = metadata_alloc(sizeof(*arena)))) {
-		arena->id = id;
-		for (size_t c = 1; c < CLASS_WHALE; c++)
-			bin_init(&arena->bins[c], id, c);
-		/* Pairs with the load in arena_get. */
-		pointer_store_release(&arenas[id], arena);
+	if (!arena)
+		arena = arena_make(id);
+	lock_release(&arenas_lock);
+	return arena;
+}
+
+/* Holds arenas_lock. */
+static struct arena *find_named(const char *name)
+{
+	for (unsigned id = 1; id <= arenas_max(); id++) {
+		struct arena *arena = arena_get(id);
+		if (arena && !arena->is_destroyed && strcmp(arena->name, name) == 0)
+			return arena;
+	}
+	return NULL;
+}
+
+/* One that was destroyed, or a new one. Holds arenas_lock. */
+static struct arena *take_id(void)
+{
+	unsigned all = arenas_max();
+	struct arena *arena;
+
+	for (unsigned id = narenas + 1; id <= all; id++)
+		if ((arena = arena_get(id)) && arena->is_destroyed)
+			return arena;
+	if (all == ARENAS_LIMIT)
+		return NULL;
+	arena = arena_make(all + 1);
+	if (arena)
+		flag_store(&narenas_all, all + 1);
+	return arena;
+}
+
+struct arena *arena_create(const char *name)
+{
+	lock_acquire(&arenas_lock);
+	struct arena *arena = name ? find_named(name) : NULL;
+	if (!arena && (arena = take_id())) {
+		arena->is_created = true;
+		arena->is_destroyed = false;
+		flag_store(&arena->dirty_decay_ms, ARENA_INHERITS);
+		flag_store(&arena->soft_bytes, 0);
+		copy_name(arena->name, name ? name : "");
 	}
 	lock_release(&arenas_lock);
 	return arena;
+}
+
+struct arena *arena_named(const char *name)
+{
+	lock_acquire(&arenas_lock);
+	struct arena *arena = find_named(name);
+	lock_release(&arenas_lock);
+	return arena;
+}
+
+void arena_set_name(struct arena *arena, const char *name)
+{
+	lock_acquire(&arenas_lock);
+	copy_name(arena->name, name);
+	lock_release(&arenas_lock);
+}
+
+void arena_get_name(struct arena *arena, char name[ARENA_NAME])
+{
+	lock_acquire(&arenas_lock);
+	memcpy(name, arena->name, ARENA_NAME);
+	lock_release(&arenas_lock);
+}
+
+void arena_reset(struct arena *arena)
+{
+	struct chunk_view chunk;
+	void *whale;
+
+	arena_drain_inbox(arena);
+	for (size_t i = 0; page_heap_view(i, &chunk); i++)
+		for (size_t g = 0; g < CHUNK_GRANULES; g++) {
+			const char *p = chunk.base + g * GRANULE;
+			unsigned entry = page_map_get(p);
+			size_t class = entry % CLASSES;
+			if (entry >> LG_CLASSES == arena->id &&
+			    class != CLASS_NONE && class < CLASS_WHALE)
+				bin_reset_slab(&arena->bins[class], p);
+		}
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		bin_reset(&arena->bins[c]);
+	while ((whale = whale_any_of(arena->id)))
+		whale_free(whale);
+}
+
+void arena_destroy(struct arena *arena)
+{
+	arena_reset(arena);
+	lock_acquire(&arenas_lock);
+	arena->is_destroyed = true;
+	arena->name[0] = '\0';
+	lock_release(&arenas_lock);
 }
 
 static unsigned thread_hash(void)
@@ -121,13 +246,32 @@ void arena_drain_inbox(struct arena *arena)
 	}
 }
 
+size_t arena_live_bytes(const struct arena *arena)
+{
+	size_t bytes = whale_owner_stats(arena->id).live_bytes;
+
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		bytes += counter_get(&arena->bins[c].live) * size_class_size(c);
+	return bytes;
+}
+
+bool arena_is_over_limit(const struct arena *arena)
+{
+	size_t limit = flag_load(&arena->soft_bytes);
+
+	return limit && arena_live_bytes(arena) > limit;
+}
+
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all)
 {
 	bool left = false;
+	ssize_t decay_ms = setting_ms(flag_load(&arena->dirty_decay_ms) ==
+	    ARENA_INHERITS ? &settings.dirty_decay_ms : &arena->dirty_decay_ms);
 
+	all |= arena_is_over_limit(arena);
 	arena_drain_inbox(arena);
 	for (size_t c = 1; c < CLASS_WHALE; c++)
-		left |= bin_purge(&arena->bins[c], now_ms, all);
+		left |= bin_purge(&arena->bins[c], now_ms, decay_ms, all);
 	return left;
 }
 
@@ -135,7 +279,7 @@ static void each_bin_lock(void (*act)(struct lock *))
 {
 	struct arena *arena;
 
-	for (unsigned id = 1; id <= narenas; id++)
+	for (unsigned id = 1; id <= arenas_max(); id++)
 		if ((arena = arena_get(id)))
 			for (size_t c = 1; c < CLASS_WHALE; c++)
 				act(&arena->bins[c].lock);
@@ -167,7 +311,7 @@ void arenas_after_fork_in_child(void)
 {
 	struct arena *arena;
 
-	for (unsigned id = 1; id <= narenas; id++)
+	for (unsigned id = 1; id <= arenas_max(); id++)
 		if ((arena = arena_get(id)))
 			counter_sub(&arena->threads, counter_get(&arena->threads));
 	each_bin_lock(lock_init);

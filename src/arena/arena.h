@@ -1,6 +1,7 @@
 /*
- * The arenas: at most options.narenas, made when they are first used. How many
- * are in use follows contention: one at first, one more each time that a thread
+ * The arenas: options.narenas that threads are spread over, made when they are
+ * first used, and those that the program makes (arena_create). How many of the
+ * first are in use follows contention: one at first, one more each time that a thread
  * found locks taken in too large a share of its operations (tcache/ judges).
  *
  * Lock order, for the layers from here down (fork takes them so):
@@ -14,9 +15,19 @@
 #include "arena/inbox.h"
 #include "base/options.h"
 
+#define ARENA_NAME 32
+#define ARENA_INHERITS ((size_t)-2)
+
 struct arena {
 	unsigned id;   /* 1..narenas: 0 in the page map is nobody's */
 	AO_t threads;  /* that use it now */
+	AO_t dirty_decay_ms; /* ssize_t; ARENA_INHERITS: as settings say */
+	AO_t soft_bytes;     /* live bytes above which it is purged; 0: no limit */
+	uint64_t made_ms;
+	/* Under arenas_lock. */
+	bool is_created;     /* by arena_create */
+	bool is_destroyed;   /* and may be created again */
+	char name[ARENA_NAME];
 	struct inbox inbox;
 	struct bin bins[CLASSES];
 };
@@ -28,10 +39,24 @@ extern AO_t arenas_in_use;
 /* narenas, after the options are known. */
 void arenas_init(void);
 unsigned arenas_max(void);
+/* Of those, how many threads may be spread over. */
+unsigned arenas_automatic(void);
 /* The arena of an id, 1..arenas_max(), or NULL where none was made. */
 struct arena *arena_get(unsigned id);
 /* The same, made if need be. NULL: no such id, or no memory. */
 struct arena *arena_ensure(unsigned id);
+
+/* One more, that no thread joins by itself; or the one of that name, if name is
+ * not NULL. NULL: no memory, or ARENAS_LIMIT are there. */
+struct arena *arena_create(const char *name);
+/* The arena of that name, or NULL. */
+struct arena *arena_named(const char *name);
+void arena_set_name(struct arena *arena, const char *name);
+void arena_get_name(struct arena *arena, char name[ARENA_NAME]);
+/* Free all its objects. No thread may use the arena or its objects. */
+void arena_reset(struct arena *arena);
+/* Reset, and let arena_create have it again. Only what it made. */
+void arena_destroy(struct arena *arena);
 
 /* An arena for the calling thread, among those in use: the one with the fewest
  * threads, from a place that the thread's hash picks. Counts the thread. NULL: no
@@ -49,6 +74,10 @@ bool arena_free(unsigned id, size_t class, void *object);
 size_t arena_class_of(const struct arena *arena, const void *object);
 /* Move what lies in the inbox into the bins. */
 void arena_drain_inbox(struct arena *arena);
+/* Bytes that its slabs and whales have live or cached, by a look without locks. */
+size_t arena_live_bytes(const struct arena *arena);
+/* Did it grow past its soft limit? Cheap where it has none. */
+bool arena_is_over_limit(const struct arena *arena);
 /* bin_purge over the arena; true while something is left to age. */
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all);
 

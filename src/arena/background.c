@@ -6,56 +6,47 @@
 #include <signal.h>
 
 #include "arena/arena.h"
+#include "base/options.h"
 #include "page/os.h"
 #include "page/page_heap.h"
 #include "page/whale.h"
 
-/* Less than this is not worth a thread. */
-#define WORTH_BYTES (1 * MiB)
+/* A process whose heap is as large, or that still allocates at that age, gets the
+ * thread: smaller and shorter ones do without it. */
+#define WORTH_BYTES (2 * MiB)
+#define WORTH_AGE_MS 100
 /* Passes in one decay time, and how often at least and at most. */
 #define PASSES 10
 #define PASS_MS_MIN 50
 #define PASS_MS_MAX 1000
+/* While the process is busy, how often the service is served. */
+#define SERVE_MS 100
 /* It runs shallow code of ours alone, but static TLS comes off the stack. */
 #define STACK_BYTES (512 * KiB)
 
 /* Between two tries to start it. */
 #define RETRY_MS 1000
 
-enum { NOT_ALLOWED, NOT_RUNNING, STARTING, RUNNING };
-
-static AO_t state = NOT_ALLOWED;
+AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
+static AO_t start_ms; /* of the process */
 /* 1: asked since the last pass began. The futex the thread sleeps on. */
 static unsigned asked;
 static struct lock fork_lock = LOCK_INITIALIZER;
+static AO_t runs, first_run_ms, last_run_ms;
 
-/* Of the layer above; set before there is a second thread. */
+/* Of the layers above; set before there is a second thread. */
 static bool (*also)(bool all);
+static struct background_service *service;
 
 void background_also(bool (*pass)(bool all))
 {
 	also = pass;
 }
 
-static bool is_worth_it(void)
+void background_serve(struct background_service *wanted)
 {
-	struct page_heap_stats heap;
-	struct whale_stats whales;
-	size_t bytes;
-
-	page_heap_stats(&heap);
-	whale_stats(&whales);
-	bytes = heap.dirty + heap.muzzy + whales.cached_bytes;
-	for (unsigned id = 1; id <= arenas_max() && bytes < WORTH_BYTES; id++) {
-		struct arena *arena = arena_get(id);
-		if (!arena)
-			continue;
-		for (size_t c = 1; c < CLASS_WHALE; c++)
-			bytes += bin_free_bytes(&arena->bins[c]) +
-			    bin_depot_bytes(&arena->bins[c]);
-	}
-	return bytes >= WORTH_BYTES;
+	service = wanted;
 }
 
 bool background_pass(bool all)
@@ -74,32 +65,72 @@ bool background_pass(bool all)
 	page_heap_purge(all);
 	page_heap_stats(&heap);
 	whale_stats(&whales);
-	return left || heap.dirty || (heap.muzzy && options.muzzy_decay_ms >= 0) ||
-	    whales.cached_bytes;
+	return left || heap.dirty || whales.cached_bytes ||
+	    (heap.muzzy && setting_ms(&settings.muzzy_decay_ms) >= 0);
 }
 
 static long pass_interval_ms(void)
 {
-	ssize_t ms = options.dirty_decay_ms / PASSES;
+	ssize_t ms = setting_ms(&settings.dirty_decay_ms) / PASSES;
 
 	return ms < PASS_MS_MIN ? PASS_MS_MIN : ms > PASS_MS_MAX ? PASS_MS_MAX : ms;
 }
 
+/* Sleep until the next pass (left), the next service (busy), or for good. What
+ * the program frees wakes only the last of these. */
+static void rest(bool left, bool busy, unsigned bell)
+{
+	long ms = left ? pass_interval_ms() : -1;
+	unsigned *word = left || busy ? NULL : &asked;
+	static unsigned never;
+
+	if (busy && (ms < 0 || ms > SERVE_MS))
+		ms = SERVE_MS;
+	if (word)
+		flag_store(&background_state, BACKGROUND_IDLE);
+	if (service && service->bell)
+		futex_wait_two(word, 0, service->bell, bell, ms);
+	else
+		futex_wait(word ? word : &never, 0, ms);
+	flag_store(&background_state, BACKGROUND_RUNNING);
+}
+
+static bool pass(uint64_t now)
+{
+	if (!flag_load(&settings.background_thread) ||
+	    setting_ms(&settings.dirty_decay_ms) < 0)
+		return false;
+	counter_add_owned(&runs, 1);
+	flag_store(&last_run_ms, now);
+	if (counter_get(&runs) == 1)
+		flag_store(&first_run_ms, now);
+	return background_pass(false);
+}
+
 static void *run(void *unused)
 {
-	flag_store(&state, RUNNING);
-	pthread_setname_np(pthread_self(), "hakmem");
-	for (;;) {
-		static unsigned never;
+	uint64_t next_pass = 0;
+	bool left = false;
 
+	pthread_setname_np(pthread_self(), "hakmem");
+	flag_store(&background_state, BACKGROUND_RUNNING);
+	if (service)
+		service->start();
+	for (;;) {
+		uint64_t now = os_now_ms();
 		/* Pairs with the add in background_ask, both read-modify-writes of
 		 * one word: if the add came first this pass sees what was freed,
 		 * else the add reads 0 and wakes us. */
+		bool was_asked = AO_int_fetch_and_add_full(&asked, 0) != 0;
 		AO_int_and_full(&asked, 0);
-		bool left = background_pass(false);
-		/* A pass at each interval while there is work; a sleep that only
-		 * background_ask ends where there is none. */
-		futex_wait(left ? &never : &asked, 0, left ? pass_interval_ms() : -1);
+		if (now >= next_pass || (was_asked && !left)) {
+			left = pass(now);
+			next_pass = now + (uint64_t)pass_interval_ms();
+		}
+		unsigned bell = service && service->bell ?
+		    AO_int_load_acquire(service->bell) : 0;
+		bool busy = service && service->serve();
+		rest(left, busy, bell);
 	}
 	return unused;
 }
@@ -135,41 +166,63 @@ static SLOW_PATH void start(void)
 	 * paths, and one of them tries again. */
 	if (!started) {
 		flag_store(&retry_ms, os_now_ms() + RETRY_MS);
-		flag_store(&state, NOT_RUNNING);
+		flag_store(&background_state, BACKGROUND_NOT_RUNNING);
 	}
 	errno = saved;
 }
 
-void background_ask(void)
+static bool is_worth_it(bool large)
 {
-	size_t now = flag_load(&state);
+	uint64_t now = os_now_ms();
 
-	if (now == RUNNING) {
-		if (AO_int_fetch_and_add_full(&asked, 0) == 0) {
-			AO_int_store(&asked, 1);
-			futex_wake(&asked, 1);
-		}
+	return now >= flag_load(&retry_ms) &&
+	    flag_load(&settings.background_thread) &&
+	    (large || page_heap_active() >= WORTH_BYTES ||
+	    now >= flag_load(&start_ms) + WORTH_AGE_MS);
+}
+
+void background_start_or_wake(bool large)
+{
+	if (flag_load(&background_state) == BACKGROUND_IDLE) {
+		flag_store(&background_state, BACKGROUND_RUNNING);
+		background_ask();
 		return;
 	}
-	if (now != NOT_RUNNING || !options.background_thread ||
-	    options.dirty_decay_ms < 0 || os_now_ms() < flag_load(&retry_ms) ||
-	    !is_worth_it())
+	if (!is_worth_it(large) || !lock_try(&fork_lock))
 		return;
-	if (!lock_try(&fork_lock))
-		return;
-	if (AO_compare_and_swap(&state, NOT_RUNNING, STARTING))
+	if (AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
+	    BACKGROUND_STARTING))
 		start();
 	lock_release(&fork_lock);
 }
 
-bool background_is_running(void)
+void background_ask(void)
 {
-	return flag_load(&state) >= STARTING;
+	if (flag_load(&background_state) < BACKGROUND_RUNNING)
+		return;
+	if (AO_int_fetch_and_add_full(&asked, 0) == 0) {
+		AO_int_store(&asked, 1);
+		futex_wake(&asked, 1);
+	}
+}
+
+struct background_stats background_stats(void)
+{
+	size_t n = counter_get(&runs);
+	uint64_t ms = flag_load(&last_run_ms) - flag_load(&first_run_ms);
+
+	return (struct background_stats) {
+		.threads = flag_load(&background_state) >= BACKGROUND_STARTING,
+		.runs = n,
+		.interval_ns = n > 1 ? ms * 1000000 / (n - 1) : 0,
+	};
 }
 
 void background_allow(void)
 {
-	AO_compare_and_swap(&state, NOT_ALLOWED, NOT_RUNNING);
+	flag_store(&start_ms, os_now_ms());
+	AO_compare_and_swap(&background_state, BACKGROUND_NOT_ALLOWED,
+	    BACKGROUND_NOT_RUNNING);
 }
 
 void background_before_fork(void)
@@ -181,8 +234,11 @@ void background_after_fork(bool child)
 {
 	if (child) {
 		lock_init(&fork_lock);
-		if (flag_load(&state) >= STARTING)
-			flag_store(&state, NOT_RUNNING);
+		if (service)
+			service->bell = NULL;
+		if (flag_load(&background_state) >= BACKGROUND_STARTING)
+			flag_store(&background_state, BACKGROUND_NOT_RUNNING);
+		flag_store(&start_ms, os_now_ms());
 		return;
 	}
 	lock_release(&fork_lock);

@@ -1,16 +1,37 @@
 /*
  * The background thread: lets decay go on while the program does not call the
- * allocator. It starts by itself once there is something to give back, sleeps
- * for good while there is not, and never runs in a process that frees little.
+ * allocator, and serves what looks at the process from outside. It starts by
+ * itself once the process is large or old enough, and sleeps for good while
+ * there is nothing to do.
+ *
+ * It is started by allocating paths alone. glibc frees memory under a lock that
+ * pthread_create needs (stacks of ended threads), but allocates under none.
  */
 #ifndef HAK_ARENA_BACKGROUND_H
 #define HAK_ARENA_BACKGROUND_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/atomic.h"
+#include "base/bits.h"
 
-/* Something became free: start or wake the thread if it is worth it. Cheap
- * enough for each few hundred KiB of frees. The caller holds no lock. */
+enum background_state { BACKGROUND_NOT_ALLOWED, BACKGROUND_NOT_RUNNING,
+	BACKGROUND_STARTING, BACKGROUND_RUNNING, BACKGROUND_IDLE };
+extern AO_t background_state;
+
+SLOW_PATH void background_start_or_wake(bool large);
+
+/* The program allocates, on a slow path, holding no lock: start the thread if it
+ * is due, and see that it notices if it sleeps. large: a mapping of its own. May
+ * allocate; to be called last. */
+static inline void background_start(bool large)
+{
+	size_t state = flag_load(&background_state);
+
+	if (unlikely(state == BACKGROUND_NOT_RUNNING || state == BACKGROUND_IDLE))
+		background_start_or_wake(large);
+}
+
+/* Something became free: wake the thread if it runs. Cheap enough for each few
+ * hundred KiB of frees. The caller holds no lock. */
 void background_ask(void);
 
 /* One pass over everything. all: without waiting for decay. Returns true while
@@ -20,13 +41,26 @@ bool background_pass(bool all);
 /* A layer above takes part in each pass, before the rest. Once, at the start. */
 void background_also(bool (*pass)(bool all));
 
-bool background_is_running(void);
+/* What the thread serves besides, of a layer above. */
+struct background_service {
+	void (*start)(void);  /* on the thread, before anything else */
+	bool (*serve)(void);  /* each time it wakes; true: again soon */
+	unsigned *bell;       /* wakes it; NULL: none (yet). A futex for other
+				 processes, too */
+};
+void background_serve(struct background_service *service);
+
+struct background_stats {
+	size_t threads, runs;
+	uint64_t interval_ns; /* mean */
+};
+struct background_stats background_stats(void);
 
 /* No thread may start from before fork to after it; in the child the thread is
  * gone and may start anew. */
 void background_before_fork(void);
 void background_after_fork(bool child);
-/* No thread before the program's own constructors may run, none after exit. */
+/* No thread before the program's own constructors may run. */
 void background_allow(void);
 
 #endif

@@ -111,6 +111,8 @@ static struct slab *slab_with_room(struct bin *bin, bool *zeroed)
 	if (slab) {
 		slab->bucket = SLAB_BUCKETS + 1;
 		counter_add_owned(&bin->slabs, 1);
+		counter_add_owned(&bin->slabs_made, 1);
+		counter_add_owned(&bin->purged_bytes, slab_purged_bytes(slab));
 	}
 	return slab;
 }
@@ -128,7 +130,10 @@ unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed)
 			struct slab *slab = slab_with_room(bin, &fresh);
 			if (!slab)
 				break;
+			size_t purged = slab_purged_bytes(slab);
 			got += slab_take(slab, objects + got, n - got);
+			counter_add_owned(&bin->purged_bytes,
+			    slab_purged_bytes(slab) - purged);
 			place(bin, slab);
 		}
 		counter_add_owned(&bin->live, got);
@@ -145,6 +150,7 @@ static void slab_release(struct bin *bin, struct slab *slab)
 		counter_add_owned(&bin->empties, (size_t)-1);
 	list_remove(&slab->by_fullness);
 	counter_add_owned(&bin->slabs, (size_t)-1);
+	counter_add_owned(&bin->purged_bytes, (size_t)0 - slab_purged_bytes(slab));
 	slab_delete(slab);
 }
 
@@ -242,16 +248,15 @@ static bool purge_slabs(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
 		    struct slab, to_purge);
 		list_remove(&slab->to_purge);
 		if ((uint32_t)now_ms - slab->freed_ms >= age_ms)
-			slab_purge(slab);
+			counter_add_owned(&bin->purged_bytes, slab_purge(slab));
 		else
 			list_append(&bin->to_purge, &slab->to_purge);
 	}
 	return true;
 }
 
-bool bin_purge(struct bin *bin, uint64_t now_ms, bool all)
+bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all)
 {
-	ssize_t decay_ms = options.dirty_decay_ms;
 	uint32_t age_ms = all || decay_ms < 0 ? 0 : (uint32_t)decay_ms;
 
 	if (!counter_get(&bin->slabs) || (decay_ms < 0 && !all))
@@ -271,6 +276,36 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, bool all)
 	    !list_empty(&bin->to_purge);
 	lock_release(&bin->lock);
 	return left;
+}
+
+void bin_count_allocs(struct bin *bin, size_t n)
+{
+	lock_acquire(&bin->lock);
+	counter_add_owned(&bin->allocs, n);
+	lock_release(&bin->lock);
+}
+
+void bin_reset_slab(struct bin *bin, const void *base)
+{
+	lock_acquire(&bin->lock);
+	/* Under the lock, since the background thread may have been faster. */
+	struct extent *extent = page_map_extent(base);
+	if (extent && extent->base == base && extent->arena == bin->arena &&
+	    extent->class == bin->class) {
+		struct slab *slab = container_of(extent, struct slab, extent);
+		counter_add_owned(&bin->live, (size_t)slab->free - slab->slots);
+		slab->free = slab->slots;
+		slab_release(bin, slab);
+	}
+	lock_release(&bin->lock);
+}
+
+void bin_reset(struct bin *bin)
+{
+	lock_acquire(&bin->lock);
+	AO_int_store(&bin->depot_count, 0);
+	bin->depot_idle = 0;
+	lock_release(&bin->lock);
 }
 
 size_t bin_free_bytes(const struct bin *bin)

@@ -11,6 +11,8 @@
 #ifndef HAK_ARENA_BIN_H
 #define HAK_ARENA_BIN_H
 
+#include <sys/types.h>
+
 #include "arena/slab.h"
 #include "base/lock.h"
 
@@ -28,7 +30,10 @@ struct bin {
 	/* Counted in objects and slabs; for readers without the lock. */
 	AO_t live;      /* not free in a slab: with the program, a cache, a depot */
 	AO_t slabs, empties;
+	AO_t slabs_made;
+	AO_t purged_bytes; /* of slabs' pages that have no memory */
 	AO_t refills, flushes;
+	AO_t allocs;       /* ever, but for what the threads there are counted */
 	size_t freed_bytes; /* flushed since the background thread was asked for */
 };
 
@@ -44,11 +49,18 @@ bool bin_flush(struct bin *bin, void **objects, unsigned n);
 /* As bin_flush, past the depot. */
 bool bin_return(struct bin *bin, void **objects, unsigned n);
 
-/* One pass of ageing: what lay idle in the depot goes to its slabs, empty slabs
+/* Objects allocated by a thread that ends, or past all caches. */
+void bin_count_allocs(struct bin *bin, size_t n);
+/* For arena_reset, while nobody uses the bin's objects: free all of the slab or
+ * extent that starts at base; forget what lies in the depot. */
+void bin_reset_slab(struct bin *bin, const void *base);
+void bin_reset(struct bin *bin);
+
+/* One pass of ageing, by that decay time: what lay idle in the depot goes to its slabs, empty slabs
  * to the page heap, the pages of slabs that no slot came back to for a while to
  * the system. all: without waiting. Returns true while something is left to
  * age. */
-bool bin_purge(struct bin *bin, uint64_t now_ms, bool all);
+bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all);
 
 /* Bytes free in slabs, by a look without the lock. */
 size_t bin_free_bytes(const struct bin *bin);

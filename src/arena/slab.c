@@ -35,8 +35,13 @@ struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
 		slab->free_slots[k->slots / 64] = ((uint64_t)1 << k->slots % 64) - 1;
 	list_init(&slab->by_fullness);
 	list_init(&slab->to_purge);
-	if (page_heap_alloc(&slab->extent, k->granules, zeroed))
+	if (page_heap_alloc(&slab->extent, k->granules, zeroed)) {
+		/* Fresh memory: no page of it was touched yet. */
+		if (*zeroed && k->slots > 1)
+			slab->purged = (uint32_t)(((uint64_t)1 <<
+			    slab->extent.size / PAGE) - 1);
 		return slab;
+	}
 	metadata_free(slab, slab_bytes(k->slots));
 	return NULL;
 }
@@ -47,6 +52,15 @@ void slab_delete(struct slab *slab)
 	list_remove(&slab->to_purge);
 	page_heap_free(&slab->extent);
 	metadata_free(slab, slab_bytes(slab->slots));
+}
+
+/* The slot's pages are about to be used. */
+static void touch(struct slab *slab, size_t offset, size_t size)
+{
+	size_t first = offset / PAGE, last = (offset + size - 1) / PAGE;
+
+	slab->purged &= ~(uint32_t)((((uint64_t)2 << last) - 1) &
+	    ~(((uint64_t)1 << first) - 1));
 }
 
 unsigned slab_take(struct slab *slab, void **objects, unsigned n)
@@ -60,11 +74,12 @@ unsigned slab_take(struct slab *slab, void **objects, unsigned n)
 			unsigned slot = w * 64 + (unsigned)__builtin_ctzl(bits);
 			bits &= bits - 1;
 			objects[taken++] = slab->extent.base + slot * size;
+			if (unlikely(slab->purged))
+				touch(slab, slot * size, size);
 		}
 		slab->free_slots[w] = bits;
 	}
 	slab->free = (uint16_t)(slab->free - taken);
-	slab->purged = 0;
 	return taken;
 }
 

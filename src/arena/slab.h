@@ -20,7 +20,7 @@ struct slab {
 	struct link by_fullness;  /* in one of the bin's buckets, or in none */
 	struct link to_purge;     /* in the bin's queue, or not queued */
 	uint32_t freed_ms;        /* when a slot last came back */
-	uint32_t purged;          /* a bit a page: given back, not used since */
+	uint32_t purged;          /* a bit a page: without memory, not used since */
 	uint16_t slots, free;
 	uint8_t bucket;
 	uint64_t free_slots[];    /* a bit a slot */
@@ -38,6 +38,12 @@ void slab_give(struct slab *slab, void *object);
 
 /* Give back the pages that hold no live slot. Returns bytes. */
 size_t slab_purge(struct slab *slab);
+
+/* Bytes of its pages that are known to have no memory. */
+static inline size_t slab_purged_bytes(const struct slab *slab)
+{
+	return (size_t)__builtin_popcount(slab->purged) * PAGE;
+}
 
 /* The slab of an object about to come back; reports misuse and aborts. */
 struct slab *slab_of(const void *object);

@@ -9,6 +9,8 @@
 /* About as long as a batch of frees takes; longer, and the holder is likely
  * not running. */
 #define SPINS 60
+/* Where futex_waitv is missing. */
+#define POLL_MS 250
 
 __thread size_t lock_waits;
 
@@ -17,6 +19,15 @@ void lock_init(struct lock *lock)
 	lock->state = 0;
 	lock->contended = 0;
 	lock->acquired = 0;
+	lock->waited_ns = 0;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 void futex_wait(unsigned *word, unsigned value, long timeout_ms)
@@ -29,6 +40,39 @@ void futex_wait(unsigned *word, unsigned value, long timeout_ms)
 
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value,
 	    timeout_ms < 0 ? NULL : &timeout, NULL, 0);
+	errno = saved;
+}
+
+/* futex_waitv(2), Linux 5.16: not in every libc's headers. */
+#define FUTEX_WAITV_NUMBER 449
+#define WORD_32 2u
+struct waited_word {
+	uint64_t value, address;
+	uint32_t flags, reserved;
+};
+
+void futex_wait_two(unsigned *word, unsigned value, unsigned *shared,
+    unsigned shared_value, long timeout_ms)
+{
+	struct waited_word words[2] = {
+		{ shared_value, (uintptr_t)shared, WORD_32, 0 },
+		{ value, (uintptr_t)word, WORD_32 | FUTEX_PRIVATE_FLAG, 0 },
+	};
+	uint64_t end = now_ns() + (uint64_t)timeout_ms * 1000000;
+	struct timespec until = {
+		.tv_sec = (time_t)(end / 1000000000),
+		.tv_nsec = (long)(end % 1000000000),
+	};
+	int saved = errno;
+
+	if (syscall(FUTEX_WAITV_NUMBER, words, word ? 2 : 1, 0,
+	    timeout_ms < 0 ? NULL : &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS) {
+		/* An older system: look at the other word now and then. */
+		static unsigned never;
+		bool poll = timeout_ms < 0 || timeout_ms > POLL_MS;
+		futex_wait(word ? word : &never, word ? value : 0,
+		    poll ? POLL_MS : timeout_ms);
+	}
 	errno = saved;
 }
 
@@ -54,6 +98,7 @@ static unsigned mark_waited(struct lock *lock)
 SLOW_PATH void lock_wait(struct lock *lock)
 {
 	bool taken = false;
+	uint64_t start = now_ns();
 
 	for (int i = 0; i < SPINS && !taken; i++) {
 		spin_pause();
@@ -65,6 +110,7 @@ SLOW_PATH void lock_wait(struct lock *lock)
 			futex_wait(&lock->state, 2, -1);
 	}
 	AO_int_store(&lock->contended, lock->contended + 1);
+	counter_add_owned(&lock->waited_ns, now_ns() - start);
 	lock_waits++;
 }
 

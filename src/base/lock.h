@@ -1,7 +1,7 @@
 /*
- * A mutex of 16 bytes: spins briefly, then sleeps in futex(2). It counts how
- * often it was taken and how often it was not free at once; both counters
- * belong to the holder and may be read by anyone.
+ * A mutex of 24 bytes: spins briefly, then sleeps in futex(2). It counts how
+ * often it was taken, how often it was not free at once, and how long was waited
+ * then; the counters belong to the holder and may be read by anyone.
  *
  * state: 0 free, 1 held, 2 held and somebody may sleep (Drepper, "Futexes Are
  * Tricky", mutex 2). The acquire of lock_acquire pairs with the release of
@@ -17,9 +17,10 @@ struct lock {
 	unsigned state;
 	unsigned contended;
 	AO_t acquired;
+	AO_t waited_ns;
 };
 
-#define LOCK_INITIALIZER { 0, 0, 0 }
+#define LOCK_INITIALIZER { 0, 0, 0, 0 }
 
 /* How often the calling thread found a lock taken. */
 extern __thread size_t lock_waits
@@ -52,9 +53,23 @@ static inline unsigned lock_contended(const struct lock *lock)
 	return AO_int_load((const volatile unsigned *)&lock->contended);
 }
 
+/* Start the counters anew; of a lock that is in use, too. */
+static inline void lock_reset_counters(struct lock *lock)
+{
+	lock_acquire(lock);
+	AO_int_store(&lock->contended, 0);
+	AO_store(&lock->acquired, 0);
+	AO_store(&lock->waited_ns, 0);
+	lock_release(lock);
+}
+
 /* Sleep until *word is not value, a wake-up, or timeout_ms (-1: none). */
 void futex_wait(unsigned *word, unsigned value, long timeout_ms);
 void futex_wake(unsigned *word, int count);
+/* The same on word (NULL: none) or shared, which other processes may wake. May
+ * return early: the caller looks again. */
+void futex_wait_two(unsigned *word, unsigned value, unsigned *shared,
+    unsigned shared_value, long timeout_ms);
 
 static inline void spin_pause(void)
 {

@@ -4,6 +4,12 @@
 
 #include "config.h"
 
+#include <stddef.h>
+
+/* Text as it is, to hak_malloc_message where the program set it, else to stderr.
+ * text[length] is 0. */
+void log_text(const char *text, size_t length);
+
 /* "hakmem: ", the text, a newline: one write(2), cut at 512 bytes. */
 void log_line(const char *format, ...)
     __attribute__((format(printf, 1, 2)));

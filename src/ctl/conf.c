@@ -2,14 +2,27 @@
 #include "ctl/conf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/size_class.h"
+#include "ctl/site.h"
+#include "hakmem/hakmem.h"
 
-enum type { BOOL, MILLISECONDS, ARENAS, THP };
+#define CONF_FILE "/etc/hakmem.conf"
+#define FILE_MAX 4096
+
+/* A program's own definition comes before this one. */
+__attribute__((weak)) const char *hak_malloc_conf;
+
+enum type { BOOL, MILLISECONDS, ARENAS, SIZE, ONE, THP, JUNK, LETTERS, FREE, SITE };
 
 struct item {
 	const char *name;
@@ -22,17 +35,28 @@ struct item {
 static const struct item items[] = {
 	ITEM(abort_conf, BOOL),
 	ITEM(background_thread, BOOL),
+	ITEM(confirm_conf, BOOL),
 	ITEM(dirty_decay_ms, MILLISECONDS),
-	ITEM(junk, BOOL),
+	ITEM(junk, JUNK),
+	ITEM(limit_soft_bytes, SIZE),
+	ITEM(max_background_threads, ONE),
 	ITEM(muzzy_decay_ms, MILLISECONDS),
 	ITEM(narenas, ARENAS),
+	ITEM(pressure, BOOL),
+	{ "site", SITE, 0 },
 	ITEM(stats_print, BOOL),
+	ITEM(stats_print_opts, LETTERS),
+	ITEM(tcache, BOOL),
+	ITEM(tcache_max, SIZE),
 	ITEM(thp, THP),
 	ITEM(tls_l2, BOOL),
 	ITEM(tls_l25, BOOL),
 	ITEM(tls_tiny, BOOL),
 	ITEM(whale, BOOL),
+	ITEM(whale_max_bytes, SIZE),
+	ITEM(xmalloc, BOOL),
 	ITEM(zero, BOOL),
+	{ "zero_realloc", FREE, 0 },
 };
 
 /* A piece of the text: not terminated. */
@@ -40,6 +64,9 @@ struct span {
 	const char *start;
 	size_t length;
 };
+
+/* What is read from CONF_FILE; kept for conf_sites. */
+static char file_text[FILE_MAX];
 
 static bool span_is(struct span s, const char *text)
 {
@@ -71,16 +98,46 @@ static bool parse_number(struct span value, long low, long high, long *out)
 	return good;
 }
 
+/* Which of n names the value is; n: none. */
+static int parse_name(struct span value, const char *const *names, int n)
+{
+	int i = 0;
+
+	while (i < n && !span_is(value, names[i]))
+		i++;
+	return i;
+}
+
 static bool parse_thp(struct span value, void *out)
 {
 	static const char *const names[] = { "default", "always", "never" };
+	int i = parse_name(value, names, 3);
 
-	for (int i = 0; i < 3; i++)
-		if (span_is(value, names[i])) {
-			*(enum thp_mode *)out = (enum thp_mode)i;
-			return true;
-		}
-	return false;
+	if (i < 3)
+		*(enum thp_mode *)out = (enum thp_mode)i;
+	return i < 3;
+}
+
+static bool parse_junk(struct span value, void *out)
+{
+	static const char *const names[] = { "false", "alloc", "free", "true" };
+	int i = parse_name(value, names, 4);
+
+	if (i < 4)
+		*(enum junk_mode *)out = (enum junk_mode)i;
+	return i < 4;
+}
+
+static bool parse_letters(struct span value, void *out)
+{
+	if (value.length >= sizeof(options.stats_print_opts))
+		return false;
+	for (size_t i = 0; i < value.length; i++)
+		if (!strchr("Jgmdablxe", value.start[i]))
+			return false;
+	memcpy(out, value.start, value.length);
+	((char *)out)[value.length] = '\0';
+	return true;
 }
 
 static bool apply(const struct item *item, struct span value)
@@ -93,6 +150,10 @@ static bool apply(const struct item *item, struct span value)
 		return parse_bool(value, out);
 	case THP:
 		return parse_thp(value, out);
+	case JUNK:
+		return parse_junk(value, out);
+	case LETTERS:
+		return parse_letters(value, out);
 	case MILLISECONDS:
 		/* A day: times are kept in 32 bits of milliseconds. */
 		if (!parse_number(value, -1, 86400000, &number))
@@ -104,52 +165,146 @@ static bool apply(const struct item *item, struct span value)
 			return false;
 		*(unsigned *)out = (unsigned)number;
 		return true;
+	case SIZE:
+		if (!parse_number(value, 0, PTRDIFF_MAX, &number))
+			return false;
+		*(size_t *)out = (size_t)number;
+		return true;
+	case ONE:
+		return parse_number(value, 1, 1, &number);
+	case FREE:
+		return span_is(value, "free");
+	case SITE:
+		return true; /* conf_sites */
 	}
 	return false;
 }
 
-static bool parse_item(struct span text)
+static bool apply_site(const char *source, struct span value)
+{
+	char rule[SITE_RULE_TEXT];
+
+	if (value.length < sizeof(rule)) {
+		memcpy(rule, value.start, value.length);
+		rule[value.length] = '\0';
+		int error = site_add(rule);
+		if (!error)
+			return true;
+		if (error == ENOSPC)
+			log_line("%s: more than %u site rules: '%s' is left out",
+			    source, SITE_RULES_MAX, rule);
+		if (error == ENOTSUP)
+			log_line("%s: site rules need glibc 2.35", source);
+		if (error != EINVAL)
+			return false;
+	}
+	log_line("%s: bad value '%.*s' for 'site'", source, (int)value.length,
+	    value.start);
+	return false;
+}
+
+static bool parse_item(const char *source, struct span text, bool sites)
 {
 	const char *colon = memchr(text.start, ':', text.length);
 
 	if (!colon) {
-		log_line("HAKMEM_CONF: '%.*s' is not name:value",
-		    (int)text.length, text.start);
-		return false;
+		if (!sites)
+			log_line("%s: '%.*s' is not name:value", source,
+			    (int)text.length, text.start);
+		return sites;
 	}
 	struct span name = { text.start, (size_t)(colon - text.start) };
 	struct span value = { colon + 1, text.length - name.length - 1 };
+	if (sites)
+		return !span_is(name, "site") || apply_site(source, value);
 	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
 		if (!span_is(name, items[i].name))
 			continue;
 		if (apply(&items[i], value))
 			return true;
-		log_line("HAKMEM_CONF: bad value '%.*s' for '%s'",
+		log_line("%s: bad value '%.*s' for '%s'", source,
 		    (int)value.length, value.start, items[i].name);
 		return false;
 	}
-	log_line("HAKMEM_CONF: unknown option '%.*s'",
-	    (int)name.length, name.start);
+	log_line("%s: unknown option '%.*s'", source, (int)name.length, name.start);
 	return false;
 }
 
-bool conf_parse(const char *text)
+/* Items end at commas; in a file also at line ends, and # starts a comment. */
+static bool parse(const char *source, const char *text, bool sites)
 {
 	bool good = true;
 
 	while (text && *text) {
-		struct span item = { text, strcspn(text, ",") };
+		struct span item = { text, strcspn(text, ",\n") };
+		if (*text == '#')
+			item.length = strcspn(text, "\n");
+		else if (item.length)
+			good &= parse_item(source, item, sites);
 		text += item.length;
-		text += *text == ',';
-		good &= parse_item(item);
+		text += *text != '\0';
 	}
 	return good;
 }
 
+bool conf_parse(const char *source, const char *text)
+{
+	return parse(source, text, false);
+}
+
+/* System calls of our own: libc's are cancellation points. */
+static void read_file(void)
+{
+	long n = syscall(SYS_readlinkat, AT_FDCWD, CONF_FILE, file_text, FILE_MAX - 1);
+
+	if (n < 0 && errno == EINVAL) {
+		long fd = syscall(SYS_openat, AT_FDCWD, CONF_FILE, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : syscall(SYS_read, fd, file_text, FILE_MAX - 1);
+		if (fd >= 0)
+			syscall(SYS_close, fd);
+	}
+	file_text[n > 0 ? n : 0] = '\0';
+}
+
+#define SOURCES 4
+static struct source {
+	const char *name, *text;
+} sources[SOURCES];
+
+static void find_sources(void)
+{
+	bool is_secure = getauxval(AT_SECURE) != 0;
+	const char *environment = secure_getenv("HAKMEM_CONF");
+
+	if (!is_secure)
+		read_file();
+	sources[0] = (struct source) { "--with-hakmem-conf", HAK_BUILT_IN_CONF };
+	sources[1] = (struct source) { "hak_malloc_conf", hak_malloc_conf };
+	sources[2] = (struct source) { CONF_FILE, file_text };
+	sources[3] = (struct source) { "HAKMEM_CONF", environment };
+}
+
 void conf_init(void)
 {
-	bool good = conf_parse(secure_getenv("HAKMEM_CONF"));
+	bool good = true;
 
+	find_sources();
+	for (int i = 0; i < SOURCES; i++)
+		good &= conf_parse(sources[i].name, sources[i].text);
+	for (int i = 0; i < SOURCES && options.confirm_conf; i++)
+		if (sources[i].text && *sources[i].text)
+			log_line("%s: '%.400s'", sources[i].name, sources[i].text);
+	if (!good && options.abort_conf)
+		abort();
+}
+
+void conf_sites(void)
+{
+	bool good = true;
+
+	for (int i = 0; i < SOURCES; i++)
+		if (sources[i].text && strstr(sources[i].text, "site:"))
+			good &= parse(sources[i].name, sources[i].text, true);
 	if (!good && options.abort_conf)
 		abort();
 }

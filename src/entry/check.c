@@ -60,13 +60,13 @@ void check_allocated(void *p, size_t usable, bool is_zero)
 		tell_allocated(p, usable, is_zero);
 	if (options.zero && !is_zero)
 		memset(p, 0, usable);
-	else if (options.junk && !is_zero)
+	else if (options.junk & JUNK_ALLOC && !is_zero)
 		memset(p, JUNK_ALLOCATED, usable);
 }
 
 void check_freed(void *p, size_t usable)
 {
-	if (options.junk)
+	if (options.junk & JUNK_FREE)
 		memset(p, JUNK_FREED, usable);
 	if (memcheck)
 		tell_freed(p);

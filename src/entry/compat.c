@@ -5,57 +5,78 @@
 #include <stdio.h>
 
 #include "arena/background.h"
-#include "ctl/stats.h"
+#include "ctl/control.h"
 #include "entry/entry.h"
+#include "page/page_heap.h"
+#include "page/whale.h"
 
-/* The statistics of a process that may not have allocated yet. */
-static void collect(struct stats *stats)
+/* What went back so far, less what waits in the whale cache. */
+static ptrdiff_t given_back(void)
 {
-	if (!entry_is_initialized())
-		entry_init();
-	stats_collect(stats);
+	struct page_heap_stats heap;
+	struct whale_stats whales;
+
+	page_heap_stats(&heap);
+	whale_stats(&whales);
+	return (ptrdiff_t)heap.purged - (ptrdiff_t)whales.cached_bytes;
 }
 
 int hak_malloc_trim(size_t pad)
 {
-	struct stats before, after;
-
 	(void)pad;
-	collect(&before);
-	tcache_flush();
-	background_pass(true);
-	stats_collect(&after);
-	return after.heap.purged > before.heap.purged ||
-	    after.whales.cached_bytes < before.whales.cached_bytes;
-}
-
-void hak_malloc_stats_print(void (*write_cb)(void *, const char *),
-    void *opaque, const char *opts)
-{
-	(void)opts;
 	if (!entry_is_initialized())
 		entry_init();
-	stats_print(write_cb, opaque);
+	ptrdiff_t before = given_back();
+	control_purge_all();
+	return given_back() > before;
 }
 
 #if STANDARD_NAMES
 ALSO_AS(malloc_trim, hak_malloc_trim);
 
+/* What these functions tell of, also of a process that never allocated. */
+struct numbers {
+	size_t allocated, active, mapped, metadata, free_cached, dirty, muzzy;
+	size_t whales, whale_bytes, slabs, arenas, arenas_in_use;
+};
+
+static struct numbers numbers(void)
+{
+	struct numbers n = { .allocated = 0 };
+
+	if (!entry_is_initialized())
+		entry_init();
+	const struct snapshot *s = control_snapshot(true);
+	if (!s)
+		return n;
+	n = (struct numbers) {
+		.allocated = s->allocated, .active = s->active,
+		.mapped = s->mapped, .metadata = s->metadata,
+		.free_cached = s->tcache_bytes + s->depot_bytes,
+		.dirty = s->dirty, .muzzy = s->muzzy, .whales = s->whales,
+		.whale_bytes = s->whale_bytes, .arenas = s->narenas,
+		.arenas_in_use = s->arenas_in_use,
+		.slabs = snapshot_count(&s->arenas[0],
+		    offsetof(struct snapshot_bin, curslabs), 1, CLASS_L25),
+	};
+	lock_release(&control_lock);
+	return n;
+}
+
 HAK_EXPORT struct mallinfo2 mallinfo2(void)
 {
-	struct stats s;
+	struct numbers n = numbers();
 
-	collect(&s);
 	return (struct mallinfo2) {
-		.arena = s.mapped - s.whales.live_bytes - s.whales.cached_bytes,
-		.ordblks = s.slabs,
+		.arena = n.mapped - n.whale_bytes,
+		.ordblks = n.slabs,
 		.smblks = 0,
-		.hblks = s.whales.live,
-		.hblkhd = s.whales.live_bytes,
-		.fsmblks = s.depot_bytes + s.tcaches.bytes,
-		.uordblks = s.allocated - s.whales.live_bytes,
-		.fordblks = s.active - s.allocated + s.heap.dirty,
-		.keepcost = s.heap.dirty + s.heap.muzzy,
+		.hblks = n.whales,
+		.hblkhd = n.whale_bytes,
+		.fsmblks = n.free_cached,
+		.uordblks = n.allocated - n.whale_bytes,
+		.fordblks = n.active - n.allocated + n.dirty,
+		.keepcost = n.dirty + n.muzzy,
 	};
 }
 
@@ -84,13 +105,11 @@ HAK_EXPORT void malloc_stats(void)
 
 HAK_EXPORT int malloc_info(int flags, FILE *stream)
 {
-	struct stats s;
-
 	if (flags != 0) {
 		errno = EINVAL;
 		return -1;
 	}
-	collect(&s);
+	struct numbers n = numbers();
 	fprintf(stream, "<malloc version=\"hakmem-%s\">\n"
 	    "<arenas in_use=\"%zu\" count=\"%zu\"/>\n"
 	    "<total type=\"allocated\" size=\"%zu\"/>\n"
@@ -98,8 +117,8 @@ HAK_EXPORT int malloc_info(int flags, FILE *stream)
 	    "<system type=\"current\" size=\"%zu\"/>\n"
 	    "<system type=\"active\" size=\"%zu\"/>\n"
 	    "<system type=\"metadata\" size=\"%zu\"/>\n</malloc>\n",
-	    HAK_VERSION, s.arenas_in_use, s.arenas, s.allocated, s.whales.live,
-	    s.whales.live_bytes, s.mapped, s.active, s.metadata);
+	    HAK_VERSION, n.arenas_in_use, n.arenas, n.allocated, n.whales,
+	    n.whale_bytes, n.mapped, n.active, n.metadata);
 	return 0;
 }
 

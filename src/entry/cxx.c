@@ -58,10 +58,10 @@ static void throw(void)
 
 /* As the standard has it: try, call the handler, try again; without a handler
  * throw. A handler may throw as well, through this frame (-fexceptions). */
-static NO_INLINE void *new_slow(size_t size, size_t alignment)
+static NO_INLINE void *new_slow(size_t size, size_t alignment, const void *caller)
 {
 	for (;;) {
-		void *p = allocate(size, alignment, false, 0, true);
+		void *p = allocate(size, alignment, false, route_of(caller));
 		if (p)
 			return p;
 		handler h = current_handler();
@@ -99,14 +99,14 @@ OPERATOR(void *, cxx_new, "_Znwm", size_t size)
 {
 	void *p = malloc_cached(size);
 
-	return likely(p) ? p : new_slow(size, 1);
+	return likely(p) ? p : new_slow(size, 1, __builtin_return_address(0));
 }
 
 OPERATOR(void *, cxx_new_array, "_Znam", size_t size)
 {
 	void *p = malloc_cached(size);
 
-	return likely(p) ? p : new_slow(size, 1);
+	return likely(p) ? p : new_slow(size, 1, __builtin_return_address(0));
 }
 
 OPERATOR(void *, cxx_new_nothrow, "_ZnwmRKSt9nothrow_t", size_t size, void *tag)
@@ -114,7 +114,7 @@ OPERATOR(void *, cxx_new_nothrow, "_ZnwmRKSt9nothrow_t", size_t size, void *tag)
 	void *p = malloc_cached(size);
 
 	if (unlikely(!p))
-		p = allocate(size, 1, false, 0, true);
+		p = allocate(size, 1, false, ROUTE_OF_CALLER);
 	return likely(p) ? p : nothrow_slow("_ZnwmRKSt9nothrow_t", size, tag);
 }
 
@@ -123,25 +123,25 @@ OPERATOR(void *, cxx_new_array_nothrow, "_ZnamRKSt9nothrow_t", size_t size, void
 	void *p = malloc_cached(size);
 
 	if (unlikely(!p))
-		p = allocate(size, 1, false, 0, true);
+		p = allocate(size, 1, false, ROUTE_OF_CALLER);
 	return likely(p) ? p : nothrow_slow("_ZnamRKSt9nothrow_t", size, tag);
 }
 
 OPERATOR(void *, cxx_new_aligned, "_ZnwmSt11align_val_t", size_t size, size_t alignment)
 {
-	return new_slow(size, alignment);
+	return new_slow(size, alignment, __builtin_return_address(0));
 }
 
 OPERATOR(void *, cxx_new_array_aligned, "_ZnamSt11align_val_t", size_t size,
     size_t alignment)
 {
-	return new_slow(size, alignment);
+	return new_slow(size, alignment, __builtin_return_address(0));
 }
 
 OPERATOR(void *, cxx_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t",
     size_t size, size_t alignment, void *tag)
 {
-	void *p = allocate(size, alignment, false, 0, true);
+	void *p = allocate(size, alignment, false, ROUTE_OF_CALLER);
 
 	return likely(p) ? p : nothrow_aligned_slow(
 	    "_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment, tag);
@@ -150,7 +150,7 @@ OPERATOR(void *, cxx_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t",
 OPERATOR(void *, cxx_new_array_aligned_nothrow,
     "_ZnamSt11align_val_tRKSt9nothrow_t", size_t size, size_t alignment, void *tag)
 {
-	void *p = allocate(size, alignment, false, 0, true);
+	void *p = allocate(size, alignment, false, ROUTE_OF_CALLER);
 
 	return likely(p) ? p : nothrow_aligned_slow(
 	    "_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment, tag);

@@ -51,19 +51,32 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 	return NULL;
 }
 
-/* One object. alignment: a power of two; arena_id 0: the thread's own. zero: it
- * must read zero. NULL and ENOMEM. */
-void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
-    bool cached);
-/* Any pointer that a program gave; reports misuse and aborts. */
+/* Where objects come from: a cache; or past all caches, arena arena_id, 0: the
+ * thread's own. */
+struct route {
+	struct tcache *cache;
+	unsigned arena_id;
+};
+/* What a plain malloc takes: the thread's cache, or that of the site of the caller,
+ * who is known by the return address. */
+struct route route_of(const void *caller);
+#define ROUTE_OF_CALLER route_of(__builtin_return_address(0))
+
+/* One object. alignment: a power of two. zero: it must read zero. NULL and
+ * ENOMEM. */
+void *allocate(size_t size, size_t alignment, bool zero, struct route route);
+/* Any pointer that a program gave, to the thread's cache or past it; reports
+ * misuse and aborts. */
 void deallocate(void *p, bool cached);
+/* The same to that cache. */
+void deallocate_to(void *p, struct tcache *cache);
 /* Usable size of a live object; misuse aborts. */
 size_t usable_size(const void *p);
 /* The usable size that allocate would give; 0: out of range. */
 size_t usable_size_for(size_t size, size_t alignment);
 /* As realloc, size not 0 and p not NULL; where it moves, with allocate's flags. */
 void *reallocate(void *p, size_t size, size_t alignment, bool zero,
-    unsigned arena_id, bool cached);
+    struct route route);
 /* The usable size after an attempt to make p hold size without moving it. */
 size_t resize_in_place(void *p, size_t size, bool zero);
 

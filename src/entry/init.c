@@ -5,7 +5,11 @@
 #include "arena/background.h"
 #include "base/log.h"
 #include "ctl/conf.h"
-#include "ctl/stats.h"
+#include "ctl/collect.h"
+#include "ctl/control.h"
+#include "ctl/print.h"
+#include "ctl/serve.h"
+#include "ctl/site.h"
 #include "entry/check.h"
 #include "entry/entry.h"
 #include "page/metadata.h"
@@ -30,11 +34,15 @@ SLOW_PATH void entry_init(void)
 		int saved = errno;
 		size_class_init();
 		conf_init();
+		settings_init();
+		collect_init();
 		if (!page_map_init())
 			log_fatal("no address space for the page map");
 		arenas_init();
 		entry_is_checked = check_is_wanted();
 		tcache_init(entry_is_checked);
+		background_serve(&segment_service);
+		conf_sites();
 		errno = saved;
 		AO_store_release(&initialized, 1);
 	}
@@ -47,6 +55,8 @@ static void before_fork(void)
 {
 	background_before_fork();
 	lock_acquire(&init_lock);
+	lock_acquire(&control_lock);
+	lock_acquire(&site_lock);
 	lock_acquire(&tcaches_lock);
 	arenas_lock_all();
 	lock_acquire(&page_heap_lock);
@@ -63,6 +73,8 @@ static void after_fork_in_parent(void)
 	lock_release(&page_heap_lock);
 	arenas_unlock_all();
 	lock_release(&tcaches_lock);
+	lock_release(&site_lock);
+	lock_release(&control_lock);
 	lock_release(&init_lock);
 	background_after_fork(false);
 }
@@ -75,13 +87,15 @@ static void after_fork_in_child(void)
 	lock_init(&page_heap_lock);
 	arenas_after_fork_in_child();
 	tcaches_after_fork_in_child();
+	lock_init(&site_lock);
+	lock_init(&control_lock);
 	lock_init(&init_lock);
 	background_after_fork(true);
 }
 
 static void print_at_exit(void)
 {
-	stats_print(NULL, NULL);
+	print_stats(NULL, NULL, options.stats_print_opts);
 }
 
 /* What may allocate, or should not run before the program's libraries do. */

@@ -7,21 +7,24 @@
 
 #include "arena/background.h"
 #include "base/log.h"
+#include "base/options.h"
+#include "ctl/collect.h"
+#include "ctl/site.h"
 #include "entry/check.h"
 #include "entry/entry.h"
 #include "page/page_heap.h"
 #include "page/whale.h"
 
-static void *malloc_slow(size_t size);
+static void *malloc_slow(size_t size, const void *caller);
 static void free_slow(void *p);
-static void *calloc_slow(size_t size);
+static void *calloc_slow(size_t size, const void *caller);
 
 /* Up to TINY_MAX 15 instructions, above 22. */
 void *hak_malloc(size_t size)
 {
 	void *p = malloc_cached(size);
 
-	return likely(p) ? p : malloc_slow(size);
+	return likely(p) ? p : malloc_slow(size, __builtin_return_address(0));
 }
 
 /* 20 instructions: one load and one compare tell owner and class together. */
@@ -44,11 +47,11 @@ void *hak_calloc(size_t count, size_t size)
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return out_of_memory();
 	if (likely(bytes <= L2_MAX)) {
-		void *p = tcache_pop(tcache_self, size_class_of(bytes));
+		void *p = malloc_cached(bytes);
 		if (likely(p))
 			return memset(p, 0, bytes);
 	}
-	return calloc_slow(bytes);
+	return calloc_slow(bytes, __builtin_return_address(0));
 }
 
 NO_INLINE void *out_of_memory(void)
@@ -57,14 +60,41 @@ NO_INLINE void *out_of_memory(void)
 	return NULL;
 }
 
-static NO_INLINE void *malloc_slow(size_t size)
+struct route route_of(const void *caller)
 {
-	return allocate(size, 1, false, 0, true);
+	struct route route = { tcache_self, 0 };
+
+	if (unlikely(route.cache == &tcache_none)) {
+		if (!entry_is_initialized())
+			entry_init();
+		route.cache = tcache_get();
+	}
+	if (unlikely(flag_load(&site_rules))) {
+		struct arena *arena = site_find(caller);
+		if (arena && route.cache)
+			route.cache = tcache_for(arena);
+		else if (arena)
+			route.arena_id = arena->id;
+	}
+	return route;
 }
 
-static NO_INLINE void *calloc_slow(size_t size)
+static NO_INLINE void *malloc_slow(size_t size, const void *caller)
 {
-	return allocate(size, 1, true, 0, true);
+	struct route route = route_of(caller);
+
+	/* With site rules this is the common way. */
+	if (likely(route.cache && size <= TINY_MAX)) {
+		void *p = tcache_pop(route.cache, size_class_tiny[(size + 7) / 8]);
+		if (p)
+			return p;
+	}
+	return allocate(size, 1, false, route);
+}
+
+static NO_INLINE void *calloc_slow(size_t size, const void *caller)
+{
+	return allocate(size, 1, true, route_of(caller));
 }
 
 static NO_INLINE void free_slow(void *p)
@@ -102,50 +132,68 @@ static void *allocate_uncached(size_t class, unsigned arena_id, bool *zeroed)
 	    t ? t->arena : arena_ensure(1);
 	void *p = NULL;
 
-	if (arena)
-		bin_refill(&arena->bins[class], &p, 1, zeroed);
+	if (!arena && arena_id)
+		arena = arena_get(arena_id);
+	if (arena && bin_refill(&arena->bins[class], &p, 1, zeroed)) {
+		bin_count_allocs(&arena->bins[class], 1);
+		tcache_count_allocated(size_class_size(class));
+	}
+	return p;
+}
+
+static void *allocate_whale(size_t size, size_t alignment, struct route route,
+    bool *zeroed)
+{
+	void *p = whale_alloc(size ? size : 1, alignment > GRANULE ? alignment : GRANULE,
+	    route.cache ? route.cache->arena->id : route.arena_id, zeroed);
+
+	if (p)
+		tcache_count_allocated(whale_size(p));
+	background_start(true);
 	return p;
 }
 
 /* An object of the class, by the way that the caller asked for. */
 static void *allocate_class(size_t class, size_t size, size_t alignment,
-    unsigned arena_id, bool cached, bool *zeroed)
+    struct route route, bool *zeroed)
 {
 	if (class == CLASS_WHALE)
-		return whale_alloc(size ? size : 1,
-		    alignment > GRANULE ? alignment : GRANULE, zeroed);
-	if (!cached || arena_id)
-		return allocate_uncached(class, arena_id, zeroed);
-	/* Not every caller has looked yet. */
-	void *p = tcache_pop(tcache_self, class);
-	return p ? p : tcache_alloc_slow(class, zeroed);
+		return allocate_whale(size, alignment, route, zeroed);
+	return route.cache ? tcache_alloc(route.cache, class, zeroed) :
+	    allocate_uncached(class, route.arena_id, zeroed);
 }
 
 /* Memory ran out in one shape: let go of all that is free in any other. */
 static SLOW_PATH void reclaim(void)
 {
-	tcache_flush();
+	tcache_flush_own();
 	background_pass(true);
 	page_heap_release();
 }
 
-void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
-    bool cached)
+static SLOW_PATH void *no_memory(size_t size)
+{
+	if (options.xmalloc)
+		log_fatal("out of memory: %zu bytes", size);
+	return out_of_memory();
+}
+
+void *allocate(size_t size, size_t alignment, bool zero, struct route route)
 {
 	bool zeroed = false;
 
 	if (unlikely(!entry_is_initialized()))
 		entry_init();
 	if (unlikely(size > SIZE_MAX_ALLOWED || alignment > SIZE_MAX_ALLOWED - size))
-		return out_of_memory();
+		return no_memory(size);
 	size_t class = class_for(size, alignment);
-	void *p = allocate_class(class, size, alignment, arena_id, cached, &zeroed);
+	void *p = allocate_class(class, size, alignment, route, &zeroed);
 	if (unlikely(!p)) {
 		reclaim();
-		p = allocate_class(class, size, alignment, arena_id, cached, &zeroed);
+		p = allocate_class(class, size, alignment, route, &zeroed);
 	}
 	if (unlikely(!p))
-		return out_of_memory();
+		return no_memory(size);
 	if (unlikely(entry_is_checked))
 		check_allocated(p, usable_size(p), zero || zeroed);
 	/* All of it: what grows into the rest later must read zero, too. */
@@ -154,26 +202,49 @@ void *allocate(size_t size, size_t alignment, bool zero, unsigned arena_id,
 	return p;
 }
 
-void deallocate(void *p, bool cached)
+/* The entry of a pointer that is to be freed, after the checks; a whale is freed
+ * at once: 0. */
+static unsigned entry_to_free(void *p)
 {
-	if (!p)
-		return;
 	unsigned entry = page_map_get(p);
 	size_t class = entry % CLASSES;
+
 	if (unlikely(class == CLASS_NONE))
 		misuse_of_free(p);
 	if (unlikely(entry_is_checked))
 		check_freed(p, usable_size(p));
-	if (class == CLASS_WHALE) {
-		if (whale_size(p) == 0)
-			misuse_of_free(p);
-		whale_free(p);
-		background_ask();
-	} else if (cached) {
+	if (class != CLASS_WHALE)
+		return entry;
+	size_t size = whale_size(p);
+	if (size == 0)
+		misuse_of_free(p);
+	whale_free(p);
+	tcache_count_freed(size);
+	background_ask();
+	return 0;
+}
+
+void deallocate(void *p, bool cached)
+{
+	unsigned entry = p ? entry_to_free(p) : 0;
+
+	if (!entry)
+		return;
+	if (cached) {
 		tcache_free_slow(p, entry);
-	} else if (arena_free(entry >> LG_CLASSES, class, p)) {
-		background_ask();
+		return;
 	}
+	tcache_count_freed(size_class_size(entry % CLASSES));
+	if (arena_free(entry >> LG_CLASSES, entry % CLASSES, p))
+		background_ask();
+}
+
+void deallocate_to(void *p, struct tcache *cache)
+{
+	unsigned entry = p ? entry_to_free(p) : 0;
+
+	if (entry)
+		tcache_free_to(cache, p, entry);
 }
 
 size_t usable_size(const void *p)
@@ -207,7 +278,7 @@ static bool fits(size_t size, size_t old_size)
 }
 
 void *reallocate(void *p, size_t size, size_t alignment, bool zero,
-    unsigned arena_id, bool cached)
+    struct route route)
 {
 	size_t old_size = usable_size(p);
 
@@ -220,11 +291,11 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 				return moved;
 		}
 	}
-	void *moved = allocate(size, alignment, zero, arena_id, cached);
+	void *moved = allocate(size, alignment, zero, route);
 	if (!moved)
 		return NULL;
 	memcpy(moved, p, size < old_size ? size : old_size);
-	if (cached)
+	if (route.cache)
 		hak_free(p);
 	else
 		deallocate(p, false);
@@ -234,12 +305,13 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 void *hak_realloc(void *p, size_t size)
 {
 	if (!p)
-		return hak_malloc(size);
+		return allocate(size, 1, false, ROUTE_OF_CALLER);
 	if (size == 0) {
+		counter_add(&collect_zero_reallocs, 1);
 		hak_free(p);
 		return NULL;
 	}
-	return reallocate(p, size, 1, false, 0, true);
+	return reallocate(p, size, 1, false, ROUTE_OF_CALLER);
 }
 
 void *hak_reallocarray(void *p, size_t count, size_t size)
@@ -248,7 +320,10 @@ void *hak_reallocarray(void *p, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return out_of_memory();
-	return hak_realloc(p, bytes);
+	if (!p)
+		return allocate(bytes, 1, false, ROUTE_OF_CALLER);
+	return bytes ? reallocate(p, bytes, 1, false, ROUTE_OF_CALLER) :
+	    hak_realloc(p, 0);
 }
 
 void hak_free_sized(void *p, size_t size)
@@ -270,7 +345,7 @@ int hak_posix_memalign(void **out, size_t alignment, size_t size)
 
 	if (!is_power_of_two(alignment) || alignment < sizeof(void *))
 		return EINVAL;
-	void *p = allocate(size, alignment, false, 0, true);
+	void *p = allocate(size, alignment, false, ROUTE_OF_CALLER);
 	errno = saved;
 	if (!p)
 		return ENOMEM;
@@ -284,24 +359,28 @@ void *hak_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return allocate(size, alignment, false, 0, true);
+	return allocate(size, alignment, false, ROUTE_OF_CALLER);
 }
 
 void *hak_memalign(size_t alignment, size_t size)
 {
-	return hak_aligned_alloc(alignment, size);
+	if (!is_power_of_two(alignment)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return allocate(size, alignment, false, ROUTE_OF_CALLER);
 }
 
 void *hak_valloc(size_t size)
 {
-	return allocate(size, PAGE, false, 0, true);
+	return allocate(size, PAGE, false, ROUTE_OF_CALLER);
 }
 
 void *hak_pvalloc(size_t size)
 {
 	if (size > SIZE_MAX_ALLOWED - PAGE)
 		return out_of_memory();
-	return allocate(round_up(size ? size : 1, PAGE), PAGE, false, 0, true);
+	return allocate(round_up(size ? size : 1, PAGE), PAGE, false, ROUTE_OF_CALLER);
 }
 
 size_t hak_malloc_usable_size(const void *p)

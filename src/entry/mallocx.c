@@ -3,31 +3,37 @@
 #include <string.h>
 
 #include "entry/entry.h"
+#include "tcache/explicit.h"
 
 struct request {
 	size_t alignment;
-	bool zero, cached;
-	unsigned arena_id; /* 0: the thread's own */
+	bool zero;
+	struct route route;
 };
 
 #define LG_ALIGN_MASK 0x3f
 #define TCACHE_SHIFT 8
 #define TCACHE_MASK 0xfff
 #define ARENA_SHIFT 20
+/* What HAK_TCACHE(0) leaves in the flags; one less is HAK_TCACHE_NONE. */
+#define TCACHE_FIRST 2
 
-/* False (EINVAL): an arena that cannot be. */
-static bool parse(int flags, struct request *r)
+/* False (EINVAL): an arena or a cache that cannot be. */
+static bool parse(int flags, struct request *r, const void *caller)
 {
 	unsigned cache = (unsigned)flags >> TCACHE_SHIFT & TCACHE_MASK;
 	unsigned arena_id = (unsigned)flags >> ARENA_SHIFT;
 
-	r->alignment = (size_t)1 << (flags & LG_ALIGN_MASK);
-	r->zero = flags & HAK_ZERO;
-	r->cached = cache == 0 && arena_id == 0;
-	r->arena_id = arena_id;
 	if (!entry_is_initialized())
 		entry_init();
-	if (arena_id > arenas_max()) {
+	r->alignment = (size_t)1 << (flags & LG_ALIGN_MASK);
+	r->zero = flags & HAK_ZERO;
+	r->route = (struct route) { NULL, arena_id };
+	if (cache == 0 && arena_id == 0)
+		r->route = route_of(caller);
+	else if (cache >= TCACHE_FIRST)
+		r->route.cache = explicit_get(cache - TCACHE_FIRST);
+	if (arena_id > arenas_max() || (cache >= TCACHE_FIRST && !r->route.cache)) {
 		errno = EINVAL;
 		return false;
 	}
@@ -38,14 +44,17 @@ void *hak_mallocx(size_t size, int flags)
 {
 	struct request r;
 
-	if (likely(flags == 0 && size != 0))
-		return hak_malloc(size);
 	if (size == 0) {
 		errno = EINVAL;
 		return NULL;
 	}
-	return parse(flags, &r) ? allocate(size, r.alignment, r.zero,
-	    r.arena_id, r.cached) : NULL;
+	if (likely(flags == 0)) {
+		void *p = malloc_cached(size);
+		if (likely(p))
+			return p;
+	}
+	return parse(flags, &r, __builtin_return_address(0)) ?
+	    allocate(size, r.alignment, r.zero, r.route) : NULL;
 }
 
 void *hak_rallocx(void *ptr, size_t size, int flags)
@@ -56,8 +65,8 @@ void *hak_rallocx(void *ptr, size_t size, int flags)
 		errno = EINVAL;
 		return NULL;
 	}
-	return parse(flags, &r) ? reallocate(ptr, size, r.alignment, r.zero,
-	    r.arena_id, r.cached) : NULL;
+	return parse(flags, &r, __builtin_return_address(0)) ?
+	    reallocate(ptr, size, r.alignment, r.zero, r.route) : NULL;
 }
 
 size_t hak_xallocx(void *ptr, size_t size, size_t extra, int flags)
@@ -83,8 +92,10 @@ void hak_dallocx(void *ptr, int flags)
 
 	if (likely(flags == 0))
 		hak_free(ptr);
+	else if (parse(flags, &r, NULL) && r.route.cache)
+		deallocate_to(ptr, r.route.cache);
 	else
-		deallocate(ptr, parse(flags, &r) && r.cached);
+		deallocate(ptr, false);
 }
 
 void hak_sdallocx(void *ptr, size_t size, int flags)
@@ -97,5 +108,5 @@ size_t hak_nallocx(size_t size, int flags)
 {
 	struct request r;
 
-	return size && parse(flags, &r) ? usable_size_for(size, r.alignment) : 0;
+	return size && parse(flags, &r, NULL) ? usable_size_for(size, r.alignment) : 0;
 }

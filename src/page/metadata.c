@@ -90,3 +90,11 @@ size_t metadata_bytes(void)
 {
 	return counter_get(&mapped);
 }
+
+size_t metadata_resident(void)
+{
+	lock_acquire(&metadata_lock);
+	size_t unused = (size_t)(bump_end - bump);
+	lock_release(&metadata_lock);
+	return counter_get(&mapped) - unused;
+}

@@ -19,5 +19,7 @@ void *metadata_alloc(size_t size);
 void metadata_free(void *p, size_t size);
 /* Bytes taken from the system for metadata, the page map's pages apart. */
 size_t metadata_bytes(void);
+/* Of that, what was used so far. */
+size_t metadata_resident(void);
 
 #endif

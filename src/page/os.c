@@ -121,6 +121,27 @@ void os_purge_lazily(void *base, size_t size)
 	errno = saved;
 }
 
+size_t os_resident(const void *base, size_t size)
+{
+	int saved = errno;
+	unsigned char pages[256];
+	size_t page = getauxval(AT_PAGESZ), total = 0;
+	char *at = (char *)((uintptr_t)base & ~(page - 1));
+	char *end = (char *)round_up((uintptr_t)base + size, page);
+
+	while (at < end) {
+		size_t n = (size_t)(end - at) / page;
+		n = n < sizeof(pages) ? n : sizeof(pages);
+		if (mincore(at, n * page, pages) != 0)
+			break;
+		for (size_t i = 0; i < n; i++)
+			total += (pages[i] & 1) * page;
+		at += n * page;
+	}
+	errno = saved;
+	return total;
+}
+
 static bool remap(void *base, size_t old_size, size_t new_size, int flags,
     void *place)
 {

@@ -24,6 +24,8 @@ bool os_unmap(void *base, size_t size);
 void os_purge(void *base, size_t size);
 /* Let the system take the pages when it wants them (MADV_FREE). */
 void os_purge_lazily(void *base, size_t size);
+/* How many bytes of a mapping have memory, by mincore(2). */
+size_t os_resident(const void *base, size_t size);
 /* Grow a mapping where it is; false where the space above is taken. */
 bool os_grow(void *base, size_t old_size, size_t new_size);
 /* Move the pages, and grow, onto the mapping at place, which they replace. */

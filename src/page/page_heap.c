@@ -24,6 +24,7 @@ struct chunk {
 	/* In the list of by_run[...] for its longest run of free granules, and
 	 * of dirty_by_run[...] for its longest dirty run; in none at 0. */
 	struct link by_run, dirty_by_run;
+	struct link all;
 	/* By when a granule last came into the state, oldest first. */
 	struct link order[STATES];
 	char *base;
@@ -43,12 +44,13 @@ static struct {
 	bool initialized, scarce;
 	struct run_index by_run, dirty_by_run;
 	struct link order[STATES];
+	struct link all;
 	size_t granules[STATES];
 	struct decay decay[STATES];
 	char *region, *region_end; /* address space not yet in chunks */
 	char *hint;                /* of the last region: the next goes below */
 	size_t region_size;
-	AO_t mapped, active, purged;
+	AO_t mapped, active, purged, npurges;
 } heap;
 
 static unsigned mask_lowest(mask m)
@@ -180,6 +182,7 @@ static void heap_init(void)
 	index_init(&heap.dirty_by_run);
 	for (int s = 0; s < STATES; s++)
 		list_init(&heap.order[s]);
+	list_init(&heap.all);
 	heap.region_size = REGION_MIN;
 	heap.initialized = true;
 }
@@ -221,6 +224,7 @@ static struct chunk *chunk_new(void)
 	}
 	chunk->base = heap.region;
 	heap.region += CHUNK;
+	list_append(&heap.all, &chunk->all);
 	list_init(&chunk->by_run);
 	list_init(&chunk->dirty_by_run);
 	for (int s = 0; s < STATES; s++)
@@ -301,7 +305,7 @@ static size_t collect(enum state state, size_t want, struct extent *runs)
  * drops it while the system works. */
 static size_t purge(enum state state, size_t n)
 {
-	bool lazily = state == DIRTY && options.muzzy_decay_ms != 0;
+	bool lazily = state == DIRTY && setting_ms(&settings.muzzy_decay_ms) != 0;
 	size_t total = 0;
 
 	while (total < n) {
@@ -323,6 +327,8 @@ static size_t purge(enum state state, size_t n)
 	}
 	if (!lazily)
 		counter_add_owned(&heap.purged, total * GRANULE);
+	if (total)
+		counter_add_owned(&heap.npurges, 1);
 	return total;
 }
 
@@ -330,7 +336,8 @@ static size_t purge(enum state state, size_t n)
 static size_t purge_decayed(uint64_t now)
 {
 	const ssize_t decay_ms[STATES] = {
-		options.dirty_decay_ms, options.muzzy_decay_ms };
+		setting_ms(&settings.dirty_decay_ms),
+		setting_ms(&settings.muzzy_decay_ms) };
 	size_t total = 0;
 
 	for (int s = 0; s < STATES; s++) {
@@ -353,7 +360,7 @@ void page_heap_free(struct extent *extent)
 	chunk_update(chunk, chunk->free | run, chunk->state[DIRTY] | run,
 	    chunk->state[MUZZY]);
 	counter_add_owned(&heap.active, (size_t)0 - extent->size);
-	if (decay_is_due(&heap.decay[DIRTY], now) || options.dirty_decay_ms == 0)
+	if (decay_is_due(&heap.decay[DIRTY], now) || setting_ms(&settings.dirty_decay_ms) == 0)
 		purge_decayed(now);
 	lock_release(&page_heap_lock);
 }
@@ -388,6 +395,7 @@ void page_heap_release(void)
 		more = os_unmap(chunk->base, CHUNK);
 		if (more) {
 			counter_add_owned(&heap.mapped, (size_t)0 - CHUNK);
+			list_remove(&chunk->all);
 			metadata_free(chunk, sizeof(*chunk));
 		} else {
 			chunk_update(chunk, ALL_GRANULES, dirty, muzzy);
@@ -403,13 +411,44 @@ void page_heap_release(void)
 	lock_release(&page_heap_lock);
 }
 
+size_t page_heap_active(void)
+{
+	return counter_get(&heap.active);
+}
+
 void page_heap_stats(struct page_heap_stats *stats)
 {
 	stats->mapped = counter_get(&heap.mapped);
 	stats->active = counter_get(&heap.active);
 	stats->purged = counter_get(&heap.purged);
+	stats->npurges = counter_get(&heap.npurges);
 	lock_acquire(&page_heap_lock);
 	stats->dirty = heap.granules[DIRTY] * GRANULE;
 	stats->muzzy = heap.granules[MUZZY] * GRANULE;
 	lock_release(&page_heap_lock);
+}
+
+static void split(mask m, uint64_t out[2])
+{
+	out[0] = (uint64_t)m;
+	out[1] = (uint64_t)(m >> 64);
+}
+
+bool page_heap_view(size_t index, struct chunk_view *view)
+{
+	struct chunk *chunk = NULL;
+
+	lock_acquire(&page_heap_lock);
+	if (heap.initialized)
+		for (struct link *l = heap.all.next; l != &heap.all && !chunk; l = l->next)
+			if (index-- == 0)
+				chunk = container_of(l, struct chunk, all);
+	if (chunk) {
+		view->base = chunk->base;
+		split(chunk->free, view->free);
+		split(chunk->state[DIRTY], view->dirty);
+		split(chunk->state[MUZZY], view->muzzy);
+	}
+	lock_release(&page_heap_lock);
+	return chunk != NULL;
 }

@@ -25,6 +25,7 @@ struct page_heap_stats {
 	size_t dirty;
 	size_t muzzy;
 	size_t purged;   /* bytes ever given back */
+	size_t npurges;  /* in so many goes */
 };
 
 extern struct lock page_heap_lock; /* for fork */
@@ -42,6 +43,18 @@ size_t page_heap_purge(bool all);
 /* Unmap the chunks that nobody uses: for when address space ran out. */
 void page_heap_release(void);
 
+/* Bytes handed out, without a lock. */
+size_t page_heap_active(void);
+
 void page_heap_stats(struct page_heap_stats *stats);
+
+/* What is known of one chunk; a bit a granule, low half first. */
+struct chunk_view {
+	char *base;
+	uint64_t free[2], dirty[2], muzzy[2];
+};
+/* The chunk of that index, in the order in which they were made; false: that was
+ * all. Indexes shift where page_heap_release ran in between. */
+bool page_heap_view(size_t index, struct chunk_view *view);
 
 #endif

@@ -4,7 +4,7 @@
 #include "page/metadata.h"
 #include "page/os.h"
 
-_Static_assert(NARENAS_MAX < 1u << (16 - LG_CLASSES), "an entry holds any arena");
+_Static_assert(ARENAS_LIMIT < 1u << (16 - LG_CLASSES), "an entry holds any arena");
 
 /* The page map becomes writable in pieces of this many bytes: 512 MiB of heap. */
 #define PIECE (64 * KiB)
@@ -173,4 +173,27 @@ struct extent *page_map_find_around(const void *p)
 size_t page_map_bytes(void)
 {
 	return counter_get(&leaf_bytes) + counter_get(&piece_bytes);
+}
+
+_Static_assert(PIECE_GRANULES <= (size_t)1 << LG_LEAF, "a piece has one leaf");
+
+size_t page_map_resident(void)
+{
+	size_t total = 0;
+	void *last = NULL;
+
+	lock_acquire(&page_map_lock);
+	for (size_t piece = 0; piece < PIECES; piece++) {
+		if (!writable[piece / 64])
+			piece |= 63; /* none of these 64 */
+		if (!(writable[piece / 64] >> piece % 64 & 1))
+			continue;
+		total += os_resident(&page_map.map[piece * PIECE_GRANULES], PIECE);
+		void *leaf = (void *)flag_load(&leaves[piece * PIECE_GRANULES >> LG_LEAF]);
+		if (leaf && leaf != last)
+			total += os_resident(leaf, LEAF_BYTES);
+		last = leaf;
+	}
+	lock_release(&page_map_lock);
+	return total;
 }

@@ -83,7 +83,9 @@ static inline unsigned page_map_entry(unsigned arena, size_t class)
 	return arena << LG_CLASSES | (unsigned)class;
 }
 
-/* Bytes of maps that were made writable and are backed by memory, at most. */
+/* Bytes of maps that were made writable. */
 size_t page_map_bytes(void);
+/* Of these, what has memory. */
+size_t page_map_resident(void);
 
 #endif

@@ -8,14 +8,13 @@
 #include "page/metadata.h"
 #include "page/os.h"
 
-/* The cache may hold this much, and a share of what is live. */
-#define CACHE_BYTES (32 * MiB)
+/* The cache may hold settings.whale_max_bytes, and a share of what is live. */
 #define CACHE_LIVE_SHARE 4
 
 struct whale {
 	struct extent extent; /* first: the extent map points here */
 	size_t mapped;        /* bytes; up to an eighth over extent.size */
-	struct link link;     /* in the cache, newest first */
+	struct link link;     /* among those that live; in the cache, newest first */
 	uint64_t freed_ms;
 	bool purged;          /* cached without memory */
 };
@@ -24,6 +23,8 @@ struct lock whale_lock = LOCK_INITIALIZER;
 
 /* All guarded by whale_lock. */
 static struct link cache = { &cache, &cache };
+static struct link alive = { &alive, &alive };
+static struct whale_owner owners[ARENAS_LIMIT + 1];
 static char *hint; /* the lowest mapping so far: next to it mappings merge */
 static struct whale_stats stats;
 
@@ -88,7 +89,18 @@ static void whale_drop(struct whale *w)
 	lock_release(&whale_lock);
 }
 
-void *whale_alloc(size_t size, size_t alignment, bool *zeroed)
+/* Count a change of a live whale, before (sign -1) and after it. Holds the lock. */
+static void count(const struct whale *w, int sign)
+{
+	struct whale_owner *owner = &owners[w->extent.arena];
+
+	stats.live += (size_t)(ptrdiff_t)sign;
+	stats.live_bytes += (size_t)sign * w->mapped;
+	owner->live += (size_t)(ptrdiff_t)sign;
+	owner->live_bytes += (size_t)sign * w->extent.size;
+}
+
+void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 {
 	struct whale *w = NULL;
 
@@ -107,13 +119,15 @@ void *whale_alloc(size_t size, size_t alignment, bool *zeroed)
 	if (!w)
 		return NULL;
 	w->extent.size = size;
+	w->extent.arena = (uint16_t)arena;
 	*zeroed = w->purged;
 	w->purged = false;
 	lock_acquire(&whale_lock);
 	bool known = page_map_set(&w->extent, false);
 	if (known) {
-		stats.live++;
-		stats.live_bytes += w->mapped;
+		count(w, 1);
+		owners[arena].nmalloc++;
+		list_push(&alive, &w->link);
 		if (!hint || w->extent.base < hint)
 			hint = w->extent.base;
 	}
@@ -138,8 +152,8 @@ static struct whale *whale_of(const void *p)
 static struct whale *cache_evict(uint64_t now, bool all)
 {
 	struct whale *w;
-	size_t room = CACHE_BYTES + stats.live_bytes / CACHE_LIVE_SHARE;
-	ssize_t decay_ms = options.dirty_decay_ms;
+	size_t room = flag_load(&settings.whale_max_bytes) + stats.live_bytes / CACHE_LIVE_SHARE;
+	ssize_t decay_ms = setting_ms(&settings.dirty_decay_ms);
 
 	/* Purged ones lie at the end and stay: they could not be unmapped. */
 	for (struct link *l = cache.prev; l != &cache; l = l->prev) {
@@ -182,10 +196,11 @@ void whale_free(void *p)
 		log_fatal("free(%p): double free", p);
 	}
 	page_map_clear(&w->extent, false);
-	stats.live--;
-	stats.live_bytes -= w->mapped;
+	count(w, -1);
+	list_remove(&w->link);
 	w->freed_ms = os_now_ms();
-	if (options.whale && options.dirty_decay_ms != 0) {
+	if (flag_load(&settings.layers) >> LAYER_WHALE & 1 &&
+	    setting_ms(&settings.dirty_decay_ms) != 0) {
 		list_push(&cache, &w->link);
 		stats.cached++;
 		stats.cached_bytes += w->mapped;
@@ -205,11 +220,13 @@ size_t whale_size(const void *p)
 	return w ? w->extent.size : 0;
 }
 
-static void set_mapped(struct whale *w, size_t mapped)
+static void set_size(struct whale *w, size_t size, size_t mapped)
 {
 	lock_acquire(&whale_lock);
-	stats.live_bytes += mapped - w->mapped;
+	count(w, -1);
+	w->extent.size = size;
 	w->mapped = mapped;
+	count(w, 1);
 	lock_release(&whale_lock);
 }
 
@@ -220,16 +237,13 @@ static bool resize_in_place(struct whale *w, size_t size)
 	char *base = w->extent.base;
 
 	if (size <= mapped && mapped - size <= size / 8) {
-		w->extent.size = size;
+		set_size(w, size, mapped);
 	} else if (size < mapped) {
 		/* Where the tail cannot be unmapped it stays, without memory. */
 		os_purge(base + size, mapped - size);
-		w->extent.size = size;
-		if (os_unmap(base + size, mapped - size))
-			set_mapped(w, size);
+		set_size(w, size, os_unmap(base + size, mapped - size) ? size : mapped);
 	} else if (os_grow(base, mapped, size)) {
-		w->extent.size = size;
-		set_mapped(w, size);
+		set_size(w, size, size);
 	} else {
 		return false;
 	}
@@ -241,22 +255,25 @@ static bool resize_in_place(struct whale *w, size_t size)
 static bool move_to(struct whale *w, size_t size, char *place)
 {
 	struct extent old = w->extent;
+	size_t old_mapped = w->mapped;
 
 	lock_acquire(&whale_lock);
+	count(w, -1);
 	page_map_clear(&w->extent, false);
 	w->extent.base = place;
 	w->extent.size = size;
 	bool known = page_map_set(&w->extent, false);
 	bool moved = known && os_remap_onto(old.base, w->mapped, size, place);
 	if (moved) {
-		stats.live_bytes += size - w->mapped;
 		w->mapped = size;
 	} else {
 		if (known)
 			page_map_clear(&w->extent, false);
 		w->extent = old;
+		w->mapped = old_mapped;
 		page_map_set(&w->extent, false);
 	}
+	count(w, 1);
 	lock_release(&whale_lock);
 	return moved;
 }
@@ -273,16 +290,38 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 		char *place = may_move ? os_map_aligned(NULL, size, GRANULE) : NULL;
 		if (!place)
 			return NULL;
-		if (!move_to(w, size, place)) {
-			os_unmap(place, size);
+		/* Some kernels unmap the place before they fail, and by now it may
+		 * be somebody else's: it stays, without memory. */
+		if (!move_to(w, size, place))
 			return NULL;
-		}
 	}
 	/* What a mapping grows by reads zero, what it had to spare may not. */
 	if (zero && size > old_size && old_mapped > old_size)
 		memset(w->extent.base + old_size, 0,
 		    (size < old_mapped ? size : old_mapped) - old_size);
 	return w->extent.base;
+}
+
+struct whale_owner whale_owner_stats(unsigned arena)
+{
+	lock_acquire(&whale_lock);
+	struct whale_owner owner = owners[arena];
+	lock_release(&whale_lock);
+	return owner;
+}
+
+void *whale_any_of(unsigned arena)
+{
+	void *found = NULL;
+
+	lock_acquire(&whale_lock);
+	for (struct link *l = alive.next; l != &alive && !found; l = l->next) {
+		struct whale *w = container_of(l, struct whale, link);
+		if (w->extent.arena == arena)
+			found = w->extent.base;
+	}
+	lock_release(&whale_lock);
+	return found;
 }
 
 void whale_stats(struct whale_stats *out)

@@ -14,11 +14,17 @@ struct whale_stats {
 	size_t hits, misses;
 };
 
+/* What an arena has of them; index 0: no arena's. */
+struct whale_owner {
+	size_t live, live_bytes; /* by usable size */
+	size_t nmalloc;
+};
+
 extern struct lock whale_lock; /* for fork */
 
-/* size: any over 0; alignment: a power of two, GRANULE at least. *zeroed: does
- * it read zero? NULL: no memory. */
-void *whale_alloc(size_t size, size_t alignment, bool *zeroed);
+/* size: any over 0; alignment: a power of two, GRANULE at least; arena: whose it
+ * counts as, 0: nobody's. *zeroed: does it read zero? NULL: no memory. */
+void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed);
 /* p must be what whale_alloc gave; anything else is reported and aborts. */
 void whale_free(void *p);
 /* Usable bytes; 0 where no whale starts at p. */
@@ -31,5 +37,8 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero);
 size_t whale_purge(bool all);
 
 void whale_stats(struct whale_stats *stats);
+struct whale_owner whale_owner_stats(unsigned arena);
+/* A live whale of that arena, or NULL. */
+void *whale_any_of(unsigned arena);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "arena/background.h"
 #include "base/log.h"
@@ -69,11 +71,12 @@ static bool no_caches = true;
 static pthread_key_t exit_key;
 static AO_t process_capacity;
 
-static bool layer_is_on(enum layer layer)
+static bool is_cached(const struct tcache *t, size_t class)
 {
-	return layer == LAYER_TINY ? HAK_TLS_TINY && options.tls_tiny :
-	    layer == LAYER_L2 ? HAK_TLS_L2 && options.tls_l2 :
-	    layer == LAYER_L25 && HAK_TLS_L25 && options.tls_l25;
+	if (t->is_sited && class >= CLASS_L2)
+		return false;
+	return t->seen_layers >> size_class_layer(class) & 1 && !t->is_off &&
+	    class <= t->class_max;
 }
 
 static unsigned clamp(size_t n, unsigned low, unsigned high)
@@ -105,6 +108,23 @@ static size_t count(const struct tcache *t, size_t class)
 	return b->slots && !b->is_aside ? (size_t)(&b->slots[b->capacity + 1] - t->heads[class]) : 0;
 }
 
+/* Readers of other threads' caches: what they see may be a moment old or half
+ * changed, is bounded before it is used, and lies in metadata, which stays
+ * mapped. */
+#define RACY_READER __attribute__((no_sanitize("thread")))
+
+/* As count, of any thread's, what lies aside too. A stack that is being replaced
+ * right now counts as empty. */
+RACY_READER static size_t count_racy(const struct tcache *t, size_t class)
+{
+	const struct cache_bin *b = &t->bins[class];
+	uintptr_t head = (uintptr_t)*(void **const volatile *)&t->heads[class];
+	uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[b->capacity + 1] : 0;
+	size_t n = (bottom - head) / sizeof(void *);
+
+	return b->is_aside ? b->aside : b->slots && n <= b->capacity ? n : 0;
+}
+
 static void ask_if_due(struct tcache *t)
 {
 	if (unlikely(t->ask_background)) {
@@ -123,11 +143,12 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 	if (n == 0)
 		return;
 	t->ask_background |= bin_flush(&t->arena->bins[class], bottom - n, (unsigned)n);
+	counter_add_owned(&b->moved, n);
 	memmove(bottom - kept, head, kept * sizeof(*head));
 	t->heads[class] = bottom - kept;
 }
 
-/* Give a bin a stack of that capacity and move its objects there. */
+/* Give a bin a stack of that capacity, which may be 0, and move its objects there. */
 static bool resize(struct tcache *t, size_t class, unsigned capacity)
 {
 	struct cache_bin *b = &t->bins[class];
@@ -201,6 +222,7 @@ static bool flush_aside(struct tcache *t, size_t class)
 	unsigned n = b->aside;
 
 	b->aside = 0;
+	counter_add_owned(&b->moved, n);
 	return n && bin_flush(&t->arena->bins[class], &b->slots[1], n);
 }
 
@@ -326,7 +348,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 		return;
 	if (unlikely(*t->heads[class] == object))
 		log_fatal("free(%p): double free", object);
-	if (layer_is_on(size_class_layer(class))) {
+	if (is_cached(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
 		if (b->is_aside) {
 			push_aside(t, class, object);
@@ -338,6 +360,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 			return;
 	}
 	t->ask_background |= bin_return(&t->arena->bins[class], &object, 1);
+	counter_add_owned(&t->bins[class].moved, 1);
 }
 
 /* Objects that others freed: onto the stacks. */
@@ -347,10 +370,26 @@ static void open_inbox(struct tcache *t)
 
 	for (struct parcel *p = inbox_take(&t->arena->inbox); p; p = next) {
 		next = p->next;
-		for (size_t i = 0; i < p->count; i++)
-			push_slow(t, arena_class_of(t->arena, p->objects[i]),
-			    p->objects[i]);
+		for (size_t i = 0; i < p->count; i++) {
+			size_t class = arena_class_of(t->arena, p->objects[i]);
+			/* Its free was counted where it was made. */
+			counter_add_owned(&t->bins[class].moved, (size_t)-1);
+			push_slow(t, class, p->objects[i]);
+		}
 		parcel_delete(p);
+	}
+}
+
+/* Tell the arena of the allocations that it does not know of yet. */
+static void count_allocs(struct tcache *t)
+{
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		struct cache_bin *b = &t->bins[c];
+		size_t now = allocs_seen(t, c) + b->misses;
+		if (now == b->counted)
+			continue;
+		bin_count_allocs(&t->arena->bins[c], now - b->counted);
+		b->counted = now;
 	}
 }
 
@@ -360,17 +399,62 @@ static void use_arena(struct tcache *t, struct arena *arena)
 	t->tag = page_map_entry(arena->id, 0);
 }
 
+/* From one arena, which it left, to another. */
+static void change_arena(struct tcache *t, struct arena *arena)
+{
+	flush_all(t);
+	count_allocs(t);
+	use_arena(t, arena);
+	if (t->large)
+		tcache_bind(t->large, arena);
+}
+
 /* More arenas are in use than when this thread picked: pick again. */
 static void rejoin(struct tcache *t)
 {
 	struct arena *old = t->arena;
 
 	t->seen_in_use = flag_load(&arenas_in_use);
+	if (t->is_bound)
+		return;
 	arena_leave(old);
 	struct arena *arena = arena_join();
-	if (arena != old) {
-		flush_all(t);
-		use_arena(t, arena ? arena : old);
+	if (arena && arena != old)
+		change_arena(t, arena);
+}
+
+static struct tcache *add_site(struct tcache *own, struct arena *arena);
+
+/* Rules came or went. */
+static void see_sites(struct tcache *t)
+{
+	bool sited = t->seen_layers & SETTING_SITES;
+
+	if (sited == t->is_sited || t->is_site || t->is_explicit)
+		return;
+	if (sited && !t->large && !(t->large = add_site(t, t->arena)))
+		return; /* no memory: without sites, then */
+	t->is_sited = sited;
+	if (!sited)
+		flush_all(t->large);
+	if (sited)
+		memset(t->class_of, 0, sizeof(t->class_of));
+	else
+		memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
+}
+
+/* Give up the stacks of what is not cached any more. */
+static SLOW_PATH void drop_stacks(struct tcache *t)
+{
+	t->seen_layers = flag_load(&settings.layers);
+	see_sites(t);
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		if (!t->bins[c].slots || is_cached(t, c))
+			continue;
+		if (t->bins[c].is_aside)
+			pick_up(t, c);
+		flush_oldest(t, c, count(t, c));
+		resize(t, c, 0);
 	}
 }
 
@@ -389,6 +473,42 @@ static void judge_contention(struct tcache *t)
 	t->judged_waits = lock_waits;
 }
 
+/* Bytes that passed through the cache ever, by its thread's calls. Frees are not
+ * counted one by one: what was pushed is what is there, was taken or moved on. */
+RACY_READER static void sum_bytes(const struct tcache *t, uint64_t *allocated,
+    uint64_t *freed)
+{
+	*allocated = counter_get(&t->other_allocated);
+	*freed = counter_get(&t->other_freed);
+	for (size_t c = 1; HAK_STATS && c < CLASS_WHALE; c++) {
+		const struct cache_bin *b = &t->bins[c];
+		size_t allocs = counter_get(&t->allocs[c]);
+		size_t pushed = count_racy(t, c) + allocs + counter_get(&b->moved);
+		*allocated += (allocs + counter_get(&b->misses)) * size_class_size(c);
+		*freed += pushed * size_class_size(c);
+	}
+}
+
+void tcache_count(struct tcache *t)
+{
+	struct thread_bytes *bytes = &t->bytes;
+	uint64_t allocated, freed, more, less;
+
+	if (unlikely(!t->tid) && t == tcache_self)
+		t->tid = syscall(SYS_gettid);
+	sum_bytes(t, &allocated, &freed);
+	for (struct tcache *site = t->sites; site; site = site->next_site) {
+		sum_bytes(site, &more, &less);
+		allocated += more;
+		freed += less;
+	}
+	bytes->allocated = allocated - bytes->allocated_base;
+	bytes->freed = freed - bytes->freed_base;
+	int64_t held = (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base);
+	if (held > (int64_t)bytes->peak)
+		bytes->peak = (uint64_t)held;
+}
+
 static void slow_event(struct tcache *t)
 {
 	t->slow_events++;
@@ -396,8 +516,12 @@ static void slow_event(struct tcache *t)
 		judge_contention(t);
 	if (unlikely(flag_load(&arenas_in_use) != t->seen_in_use))
 		rejoin(t);
-	if (t->slow_events % COLLECT_EVENTS == 0)
+	if (unlikely(flag_load(&settings.layers) != t->seen_layers))
+		drop_stacks(t);
+	if (t->slow_events % COLLECT_EVENTS == 0) {
 		collect_step(t);
+		tcache_count(t);
+	}
 	if (unlikely(!inbox_is_empty(&t->arena->inbox)))
 		open_inbox(t);
 }
@@ -413,35 +537,41 @@ static void *refill(struct tcache *t, size_t class, bool *zeroed)
 	if (got == 0)
 		return NULL;
 	memmove(bottom - got, top, got * sizeof(*top));
+	counter_add_owned(&b->moved, (size_t)1 - got);
 	t->heads[class] = bottom - got + 1;
 	return bottom[-(ptrdiff_t)got];
 }
 
-NO_INLINE void *tcache_alloc_slow(size_t class, bool *zeroed)
+static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 {
-	struct tcache *t = tcache_get();
-	void *object = NULL;
+	struct cache_bin *b = &t->bins[class];
+	void *object;
 
-	if (t)
-		slow_event(t);
-	if (t && t->bins[class].is_aside)
+	slow_event(t);
+	if (b->is_aside)
 		pick_up(t, class);
-	if (t && layer_is_on(size_class_layer(class))) {
-		object = tcache_pop(t, class);
-		if (!object) {
-			counter_add_owned(&t->bins[class].misses, 1);
-			adapt(t, class, EVENT_REFILL);
-			if (t->bins[class].capacity)
-				object = refill(t, class, zeroed);
-		}
-		ask_if_due(t);
-		if (object)
-			return object;
+	object = tcache_pop(t, class);
+	if (object)
+		return object;
+	if (is_cached(t, class)) {
+		adapt(t, class, EVENT_REFILL);
+		if (b->capacity)
+			object = refill(t, class, zeroed);
 	}
-	struct arena *arena = t ? t->arena : arena_ensure(1);
-	if (arena)
-		bin_refill(&arena->bins[class], &object, 1, zeroed);
+	if (!object)
+		bin_refill(&t->arena->bins[class], &object, 1, zeroed);
+	counter_add_owned(&b->misses, object != NULL);
+	ask_if_due(t);
+	background_start(false);
 	return object;
+}
+
+void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed)
+{
+	if (unlikely(t->large != NULL) && class >= CLASS_L2)
+		t = t->large;
+	void *object = tcache_pop(t, class);
+	return likely(object) ? object : alloc_slow(t, class, zeroed);
 }
 
 static void send(struct tcache *t, struct parcel **slot)
@@ -467,6 +597,7 @@ static void free_remote(struct tcache *t, void *object, unsigned entry)
 		misuse_of_free(object);
 	if (*slot && (*slot)->arena != arena_id)
 		send(t, slot);
+	counter_add_owned(&t->other_freed, size_class_size(class));
 	if (class >= CLASS_L25 || (!*slot && !(*slot = parcel_new()))) {
 		t->ask_background |= arena_free(arena_id, class, object);
 		return;
@@ -486,6 +617,32 @@ static void send_parcels(struct tcache *t)
 			send(t, &t->parcels[i]);
 }
 
+void tcache_free_to(struct tcache *t, void *object, unsigned entry)
+{
+	if (entry >> LG_CLASSES != t->arena->id) {
+		free_remote(t, object, entry);
+	} else {
+		if (++t->slow_events % COLLECT_EVENTS == 0)
+			collect_step(t);
+		if (unlikely(flag_load(&settings.layers) != t->seen_layers))
+			drop_stacks(t);
+		push_slow(t, entry % CLASSES, object);
+	}
+	ask_if_due(t);
+}
+
+/* The thread's cache for what it frees: what a site's cache gave goes back there. */
+static struct tcache *cache_for_free(struct tcache *t, unsigned entry)
+{
+	struct tcache *site = t->sites;
+
+	if (entry >> LG_CLASSES == t->arena->id)
+		return t->is_sited && entry % CLASSES >= CLASS_L2 ? t->large : t;
+	while (site && entry >> LG_CLASSES != site->arena->id)
+		site = site->next_site;
+	return site ? site : t;
+}
+
 NO_INLINE void tcache_free_slow(void *object, unsigned entry)
 {
 	struct tcache *t = tcache_get();
@@ -495,25 +652,71 @@ NO_INLINE void tcache_free_slow(void *object, unsigned entry)
 			background_ask();
 		return;
 	}
-	if (entry >> LG_CLASSES == t->arena->id) {
-		if (++t->slow_events % COLLECT_EVENTS == 0)
-			collect_step(t);
-		push_slow(t, entry % CLASSES, object);
-	} else {
-		free_remote(t, object, entry);
+	if (unlikely(t->sites != NULL)) {
+		t = cache_for_free(t, entry);
+		if (tcache_self != t && entry >> LG_CLASSES == t->arena->id &&
+		    tcache_push(t, entry % CLASSES, object))
+			return;
 	}
-	ask_if_due(t);
+	tcache_free_to(t, object, entry);
 }
 
-void tcache_flush(void)
+void tcache_flush(struct tcache *t)
 {
-	struct tcache *t = tcache_self;
-
-	if (t == &tcache_none)
-		return;
+	for (struct tcache *site = t->sites; site; site = site->next_site)
+		tcache_flush(site);
 	send_parcels(t);
 	flush_all(t);
 	ask_if_due(t);
+}
+
+void tcache_flush_own(void)
+{
+	if (tcache_self != &tcache_none)
+		tcache_flush(tcache_self);
+}
+
+void tcache_bind(struct tcache *t, struct arena *arena)
+{
+	t->is_bound = true;
+	if (arena == t->arena)
+		return;
+	arena_leave(t->arena);
+	counter_add(&arena->threads, 1);
+	change_arena(t, arena);
+}
+
+void tcache_enable(struct tcache *t, bool on)
+{
+	t->is_off = !on;
+	drop_stacks(t);
+	send_parcels(t);
+}
+
+/* The largest class that is not over size; 0: none. */
+static size_t class_within(size_t size)
+{
+	size_t class = size_class_of(size < L25_MAX ? size : L25_MAX);
+
+	return size == 0 ? 0 : size_class_size(class) > size ? class - 1 : class;
+}
+
+void tcache_set_max(struct tcache *t, size_t size)
+{
+	t->class_max = class_within(size);
+	drop_stacks(t);
+}
+
+void tcache_count_allocated(size_t bytes)
+{
+	if (tcache_self != &tcache_none)
+		counter_add_owned(&tcache_self->other_allocated, bytes);
+}
+
+void tcache_count_freed(size_t bytes)
+{
+	if (tcache_self != &tcache_none)
+		counter_add_owned(&tcache_self->other_freed, bytes);
 }
 
 static void count_ended(const struct tcache *t)
@@ -555,6 +758,9 @@ static struct tcache *take_over(void)
 	if (t) {
 		t->judged_waits = lock_waits;
 		counter_add(&t->arena->threads, 1);
+		/* Another thread's bytes start at 0. */
+		memset(&t->bytes, 0, sizeof(t->bytes));
+		sum_bytes(t, &t->bytes.allocated_base, &t->bytes.freed_base);
 	}
 	return t;
 }
@@ -562,6 +768,7 @@ static struct tcache *take_over(void)
 static void tcache_delete(struct tcache *t)
 {
 	flush_all(t);
+	count_allocs(t);
 	lock_acquire(&tcaches_lock);
 	list_remove(&t->link);
 	count_ended(t);
@@ -572,6 +779,20 @@ static void tcache_delete(struct tcache *t)
 			metadata_free(t->bins[c].slots,
 			    (t->bins[c].capacity + 2u) * sizeof(void *));
 	metadata_free(t, sizeof(*t));
+}
+
+static void delete_sites(struct tcache *t)
+{
+	struct tcache *site;
+
+	t->large = NULL;
+	while ((site = t->sites)) {
+		t->sites = site->next_site;
+		send_parcels(site);
+		t->ask_background |= site->ask_background;
+		arena_leave(site->arena);
+		tcache_delete(site);
+	}
 }
 
 /* The thread ends. What it still frees in later destructors goes past the
@@ -585,11 +806,16 @@ static void thread_exit(void *unused)
 		return;
 	thread_ended = true;
 	send_parcels(t);
+	delete_sites(t);
+	memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
 	bool ask = t->ask_background;
 	t->ask_background = false;
 	tcache_self = (struct tcache *)&tcache_none;
 	arena_leave(t->arena);
-	if (park(t))
+	/* What the program set for the thread is not for the next one. */
+	bool as_made = !t->is_bound && t->is_off == !options.tcache &&
+	    t->class_max == class_within(options.tcache_max);
+	if (as_made && park(t))
 		ask = true;
 	else
 		tcache_delete(t);
@@ -603,14 +829,17 @@ void tcache_init(bool disabled)
 	background_also(take_aside);
 }
 
-static struct tcache *tcache_create(void)
+/* For arena, which counts its threads; NULL: one of those that threads join. */
+static struct tcache *tcache_create(struct arena *arena)
 {
 	struct tcache *t = metadata_alloc(sizeof(*t));
 
 	if (!t)
 		return NULL;
-	struct arena *arena = arena_join();
-	if (!arena) {
+	t->is_bound = arena != NULL;
+	if (arena)
+		counter_add(&arena->threads, 1);
+	else if (!(arena = arena_join())) {
 		metadata_free(t, sizeof(*t));
 		return NULL;
 	}
@@ -621,12 +850,57 @@ static struct tcache *tcache_create(void)
 	t->map_limit = page_map.limit;
 	t->next_collected = 1;
 	t->seen_in_use = flag_load(&arenas_in_use);
+	t->seen_layers = flag_load(&settings.layers);
+	t->class_max = class_within(options.tcache_max);
+	t->is_off = !options.tcache;
 	list_init(&t->parked);
 	use_arena(t, arena);
 	lock_acquire(&tcaches_lock);
 	list_push(&tcaches, &t->link);
 	lock_release(&tcaches_lock);
 	return t;
+}
+
+static struct tcache *add_site(struct tcache *own, struct arena *arena)
+{
+	struct tcache *t = tcache_create(arena);
+
+	if (t) {
+		t->is_site = true;
+		t->next_site = own->sites;
+		own->sites = t;
+	}
+	return t;
+}
+
+struct tcache *tcache_for(struct arena *arena)
+{
+	struct tcache *own = tcache_get(), *t;
+
+	if (!own || own->arena == arena)
+		return own;
+	for (t = own->sites; t; t = t->next_site)
+		if (t->arena == arena)
+			return t;
+	return add_site(own, arena);
+}
+
+struct tcache *tcache_create_explicit(void)
+{
+	struct tcache *own = tcache_get(), *t = NULL;
+
+	if (own && (t = tcache_create(own->arena))) {
+		t->is_off = false;
+		t->is_explicit = true;
+	}
+	return t;
+}
+
+void tcache_destroy_explicit(struct tcache *t)
+{
+	send_parcels(t);
+	arena_leave(t->arena);
+	tcache_delete(t);
 }
 
 static SLOW_PATH struct tcache *tcache_new(void)
@@ -637,10 +911,14 @@ static SLOW_PATH struct tcache *tcache_new(void)
 		return NULL;
 	t = take_over();
 	if (!t)
-		t = tcache_create();
+		t = tcache_create(NULL);
 	if (!t)
 		return NULL;
+	t->tid = 0;
+	t->is_sited = false;
 	tcache_self = t;
+	if (flag_load(&settings.layers) != t->seen_layers || t->seen_layers & SETTING_SITES)
+		drop_stacks(t);
 	/* May allocate: by now this thread can. */
 	pthread_setspecific(exit_key, t);
 	return t;
@@ -649,6 +927,15 @@ static SLOW_PATH struct tcache *tcache_new(void)
 struct tcache *tcache_get(void)
 {
 	return likely(tcache_self != &tcache_none) ? tcache_self : tcache_new();
+}
+
+static bool is_site_of(const struct tcache *own, const struct tcache *t)
+{
+	const struct tcache *site = own->sites;
+
+	while (site && site != t)
+		site = site->next_site;
+	return site != NULL;
 }
 
 void tcaches_after_fork_in_child(void)
@@ -662,59 +949,63 @@ void tcaches_after_fork_in_child(void)
 		struct tcache *t = container_of(l, struct tcache, link);
 		l = l->next;
 		lock_init(&t->aside_lock);
-		if (t == own || t->is_parked)
+		/* Its own, and what belongs to no thread. */
+		if (t == own || t->is_parked || t->is_explicit ||
+		    (t->is_bound && is_site_of(own, t)))
 			continue;
 		list_remove(&t->link);
 		count_ended(t);
 		counter_sub(&process_capacity, t->capacity_bytes);
 	}
-	if (own != &tcache_none)
-		counter_add(&own->arena->threads, 1);
+	if (own == &tcache_none)
+		return;
+	counter_add(&own->arena->threads, 1);
+	own->tid = 0;
+	for (struct tcache *site = own->sites; site; site = site->next_site)
+		counter_add(&site->arena->threads, 1);
 }
 
-/* Readers of other threads' caches: what they see may be a moment old or half
- * changed, is bounded before it is used, and lies in metadata, which stays
- * mapped. */
-#define RACY_READER __attribute__((no_sanitize("thread")))
-
-RACY_READER static void add_objects(struct tcache_stats *stats, const struct tcache *t)
+RACY_READER static void look(const struct tcache *t, struct tcache_view *view)
 {
+	view->arena = t->arena;
+	view->is_parked = t->is_parked;
+	view->tid = t->tid;
+	view->is_thread = !t->is_parked && !t->is_explicit && !t->is_site;
+	sum_bytes(t, &view->allocated, &view->freed);
+	view->allocated -= t->bytes.allocated_base;
+	view->freed -= t->bytes.freed_base;
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		enum layer layer = size_class_layer(c);
 		const struct cache_bin *b = &t->bins[c];
-		uintptr_t head = (uintptr_t)*(void **const volatile *)&t->heads[c];
-		uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[b->capacity + 1] : 0;
-		/* A stack that is being replaced right now counts as empty. */
-		size_t n = (bottom - head) / sizeof(void *);
-		if (b->is_aside)
-			stats->objects[c] += b->aside;
-		else if (b->slots && n <= b->capacity)
-			stats->objects[c] += n;
+		size_t hits = counter_get(&t->allocs[c]);
+		size_t misses = counter_get(&b->misses);
+		view->hits[layer] += hits;
+		view->misses[layer] += misses;
+		view->allocs[c] = hits + misses - b->counted;
+		view->objects[c] = count_racy(t, c);
+		view->capacity[layer] += b->capacity * size_class_size(c);
+		view->capacity_bytes += b->capacity * size_class_size(c);
 	}
 	for (unsigned i = 0; i < OPEN_PARCELS; i++) {
 		const struct parcel *p = t->parcels[i];
 		for (size_t k = 0; p && k < p->count && k < PARCEL_OBJECTS; k++)
-			stats->objects[page_map_get(p->objects[k]) % CLASSES]++;
+			view->entries[view->remote++] =
+			    (uint16_t)page_map_get(p->objects[k]);
 	}
 }
 
-RACY_READER void tcache_stats(struct tcache_stats *stats)
+RACY_READER void tcaches_visit(void (*visit)(const struct tcache_view *, void *),
+    void *context, size_t hits[LAYERS], size_t misses[LAYERS])
 {
-	memset(stats, 0, sizeof(*stats));
+	struct tcache_view view;
+
 	lock_acquire(&tcaches_lock);
-	memcpy(stats->hits, ended_hits, sizeof(ended_hits));
-	memcpy(stats->misses, ended_misses, sizeof(ended_misses));
+	memcpy(hits, ended_hits, sizeof(ended_hits));
+	memcpy(misses, ended_misses, sizeof(ended_misses));
 	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
-		const struct tcache *t = container_of(l, struct tcache, link);
-		stats->threads += !t->is_parked;
-		stats->capacity_bytes += t->capacity_bytes;
-		for (size_t c = 1; c < CLASS_WHALE; c++) {
-			enum layer layer = size_class_layer(c);
-			stats->hits[layer] += counter_get(&t->allocs[c]);
-			stats->misses[layer] += counter_get(&t->bins[c].misses);
-		}
-		add_objects(stats, t);
+		memset(&view, 0, sizeof(view));
+		look(container_of(l, struct tcache, link), &view);
+		visit(&view, context);
 	}
 	lock_release(&tcaches_lock);
-	for (size_t c = 1; c < CLASS_WHALE; c++)
-		stats->bytes += stats->objects[c] * size_class_size(c);
 }

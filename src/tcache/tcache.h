@@ -20,6 +20,16 @@
  * slots, bottom up, counted by aside, under aside_lock; the head has no room, so
  * that the fast paths leave the slots alone. The background thread takes what
  * lies aside untouched. The next allocation turns it into the stack again.
+ *
+ * A thread has one cache for its own arena and one more for each site's arena
+ * that it allocates from (tcache_for); the program may make more
+ * (tcache_create_explicit), which are used by one thread at a time.
+ *
+ * While there are site rules every allocation must ask who calls, and no
+ * instruction of the fast path may be spent on that question. So in a thread's
+ * own cache class_of leads to class 0, which is always empty, and what is larger
+ * than class_of tells has no stack there but in another cache, large. Frees stay
+ * fast.
  */
 #ifndef HAK_TCACHE_TCACHE_H
 #define HAK_TCACHE_TCACHE_H
@@ -39,7 +49,9 @@ struct cache_bin {
 	uint32_t freed;       /* objects flushed with no allocation between */
 	bool is_aside;        /* under aside_lock, as is: */
 	uint16_t aside;       /* objects in slots[1..aside] */
-	AO_t misses;
+	AO_t misses;          /* allocations that the stack did not serve */
+	AO_t moved;           /* objects to the arena less those from it */
+	size_t counted;       /* of all allocations, those that arena knows of */
 	size_t event_allocs;  /* allocs at the last slow event */
 	void **seen_head;     /* at the last visit of the collector */
 };
@@ -55,6 +67,23 @@ struct tcache {
 	AO_t allocs[CLASSES]; /* served by the fast path: hits */
 	struct cache_bin bins[CLASSES];
 	struct arena *arena;
+	bool is_bound;        /* to arena: the program chose it */
+	bool is_off;          /* thread.tcache.enabled is false */
+	size_t class_max;     /* the largest class that is cached */
+	size_t seen_layers;   /* settings.layers when last looked at */
+	bool is_sited;        /* as above */
+	struct tcache *large; /* for L2 and L2.5, where is_sited; among sites */
+	struct tcache *sites; /* of the same thread, for sites' arenas, by next_site */
+	struct tcache *next_site;
+	bool is_explicit, is_site; /* no thread's; not its first */
+	long tid;             /* 0: not asked yet; a system call */
+	/* Of whales and what went past the stacks: bytes. */
+	AO_t other_allocated, other_freed;
+	/* Brought up to date by tcache_count; bases: what the thread found. */
+	struct thread_bytes {
+		uint64_t allocated, freed, peak;
+		uint64_t allocated_base, freed_base, peak_base;
+	} bytes;
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events;
 	size_t judged_operations, judged_waits; /* when contention was last judged */
@@ -107,26 +136,56 @@ ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
 void tcache_init(bool disabled);
 /* The calling thread's, made if need be; NULL: it can have none. */
 struct tcache *tcache_get(void);
+/* The calling thread's for that arena, made if need be; NULL: none. */
+struct tcache *tcache_for(struct arena *arena);
 
-/* What malloc and free do when the stack did not serve. class < CLASS_WHALE. */
-void *tcache_alloc_slow(size_t class, bool *zeroed);
-/* entry: the object's in the page map. */
+/* What free does when the stack did not serve. class < CLASS_WHALE; entry: the object's in the page map. */
 void tcache_free_slow(void *object, unsigned entry);
+/* The same by a cache of the caller's choice, which is the calling thread's or
+ * used by no other now. */
+void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed);
+void tcache_free_to(struct tcache *t, void *object, unsigned entry);
 
-/* Give all that the calling thread's cache holds to the arenas. */
-void tcache_flush(void);
+/* Give all that the cache holds to the arenas. */
+void tcache_flush(struct tcache *t);
+/* The same for the calling thread's. */
+void tcache_flush_own(void);
+/* Use that arena from now on, whatever others do. */
+void tcache_bind(struct tcache *t, struct arena *arena);
+/* Cache nothing, or up to that size. */
+void tcache_enable(struct tcache *t, bool on);
+void tcache_set_max(struct tcache *t, size_t size);
+
+/* A cache that belongs to no thread. NULL: no memory. */
+struct tcache *tcache_create_explicit(void);
+void tcache_destroy_explicit(struct tcache *t);
+
+/* Bytes that went past the stacks, of the calling thread. */
+void tcache_count_allocated(size_t bytes);
+void tcache_count_freed(size_t bytes);
+/* Bring t->bytes up to date. */
+void tcache_count(struct tcache *t);
 
 /* In the child of fork, after the arenas: the other threads' caches are left as
  * they are, since nobody can tell what those threads were doing; what lay in them
  * stays allocated. */
 void tcaches_after_fork_in_child(void);
 
-struct tcache_stats {
-	size_t threads;
-	size_t hits[LAYERS], misses[LAYERS]; /* ever, ended threads too */
-	size_t objects[CLASSES];             /* that lie in caches and parcels now */
-	size_t bytes, capacity_bytes;
+/* A look at a cache from any thread. */
+struct tcache_view {
+	const struct arena *arena;
+	bool is_parked, is_thread; /* a thread's own */
+	long tid;                  /* 0: not known */
+	size_t objects[CLASSES];  /* in the stacks */
+	size_t allocs[CLASSES];   /* that arena's bins do not know of */
+	size_t capacity[LAYERS], capacity_bytes, hits[LAYERS], misses[LAYERS];
+	uint64_t allocated, freed; /* bytes, by its thread */
+	/* Objects of other arenas on their way: page-map entry of each. */
+	size_t remote;
+	uint16_t entries[OPEN_PARCELS * PARCEL_OBJECTS];
 };
-void tcache_stats(struct tcache_stats *stats);
+/* visit is called with tcaches_lock held. hits, misses: of caches that are gone. */
+void tcaches_visit(void (*visit)(const struct tcache_view *view, void *context),
+    void *context, size_t hits[LAYERS], size_t misses[LAYERS]);
 
 #endif

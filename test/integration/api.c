@@ -249,8 +249,11 @@ x_functions(void)
 {
 	unsigned char *p, *q;
 	size_t i, j, n, usable;
+	unsigned cache;
+	size_t length = sizeof(cache);
 	int la;
 
+	CHECK(hak_mallctl("tcache.create", &cache, &length, NULL, 0) == 0);
 	for (i = 0; i < SIZES; i++) {
 		for (la = 0; la <= 21; la += 3) {
 			int flags = HAK_LG_ALIGN(la);
@@ -282,11 +285,15 @@ x_functions(void)
 		CHECK(p != NULL);
 		memset(p, 1, sizes[i]);
 		hak_dallocx(p, 0);
-		p = opaque(hak_mallocx(sizes[i], HAK_TCACHE(0)));
+		p = opaque(hak_mallocx(sizes[i], HAK_TCACHE(cache)));
 		CHECK(p != NULL);
 		memset(p, 1, sizes[i]);
-		hak_dallocx(p, HAK_TCACHE(0));
+		hak_dallocx(p, HAK_TCACHE(cache));
 	}
+	CHECK(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)) == 0);
+	errno = 0;
+	CHECK(opaque(hak_mallocx(8, HAK_TCACHE(cache))) == NULL);
+	CHECK(errno == EINVAL);
 	CHECK(HAK_ALIGN(64) == HAK_LG_ALIGN(6));
 
 	/* Size 0 and an arena that there is not. */
@@ -382,11 +389,13 @@ static void
 statistics(void)
 {
 	static const char *const keys[] = {
-		"narenas", "arenas_in_use", "allocated", "active", "dirty",
-		"muzzy", "mapped", "metadata", "tcache_bytes", "tiny.hits",
-		"tiny.misses", "l2.hits", "l2.misses", "l25.hits",
-		"l25.misses", "whale.hits", "whale.misses", "whale.bytes",
-		"locks.acquired", "locks.contended", "background_threads"
+		"arenas.narenas", "stats.arenas_in_use", "stats.allocated",
+		"stats.active", "stats.dirty", "stats.muzzy", "stats.mapped",
+		"stats.metadata", "stats.tcache_bytes", "tls.tiny.hits",
+		"tls.tiny.misses", "tls.l2.hits", "tls.l2.misses", "tls.l25.hits",
+		"tls.l25.misses", "whale.hits", "whale.misses", "whale.bytes",
+		"stats.locks.acquired", "stats.locks.contended",
+		"stats.background_thread.num_threads"
 	};
 	long long before, with;
 	size_t bytes = 0, i;
@@ -394,25 +403,25 @@ statistics(void)
 
 	hak_malloc_stats_print(collect, &bytes, NULL);
 	CHECK(bytes > 100);
-	if (stat_get("allocated") < 0) {
+	if (stat_get("stats.allocated") < 0) {
 		puts("api: no statistics in this build");
 		return;
 	}
 	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (stat_get(keys[i]) < 0)
 			fail("api: no line '%s: N' in the statistics", keys[i]);
-	before = stat_get("allocated");
+	before = stat_get("stats.allocated");
 	p = opaque(hak_malloc(10 * MIB));
-	with = stat_get("allocated");
+	with = stat_get("stats.allocated");
 	CHECK(with - before >= (long long)(10 * MIB));
 	CHECK(with - before < (long long)(11 * MIB));
-	CHECK(stat_get("active") >= with);
-	CHECK(stat_get("mapped") >= stat_get("active"));
+	CHECK(stat_get("stats.active") >= with);
+	CHECK(stat_get("stats.mapped") >= stat_get("stats.active"));
 	hak_free(p);
-	CHECK(stat_get("allocated") - before < (long long)MIB);
-	before = stat_get("allocated");
+	CHECK(stat_get("stats.allocated") - before < (long long)MIB);
+	before = stat_get("stats.allocated");
 	p = opaque(hak_malloc(500000));
-	with = stat_get("allocated") - before;
+	with = stat_get("stats.allocated") - before;
 	CHECK(with >= 500000 && with < 700000);
 	hak_free(p);
 }

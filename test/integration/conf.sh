@@ -42,7 +42,7 @@ HAKMEM_CONF='' "$probe" | grep -q '^narenas: ' || statistics=false
 # Good ones.
 expect '' 0
 expect narenas:3 0
-$statistics && has 'narenas: 3'
+$statistics && has 'arenas.narenas: 3'
 expect narenas:1 0
 $statistics && has 'narenas: 1'
 expect dirty_decay_ms:0,muzzy_decay_ms:0 0
@@ -95,8 +95,8 @@ expect zero:true:false 0 "bad value 'true:false' for 'zero'"
 expect foo:1,narenas:3,zero:maybe,bar:2,tls_tiny:false 0 "unknown option 'foo'" \
     "bad value 'maybe' for 'zero'" "unknown option 'bar'"
 if $statistics; then
-	has 'narenas: 3'
-	has 'tiny.hits: 0'
+	has 'arenas.narenas: 3'
+	has 'tls.tiny.hits: 0'
 fi
 expect narenas,zero:false 0 "'narenas' is not name:value"
 
@@ -106,7 +106,7 @@ HAKMEM_CONF=$long:$long,narenas:3 timeout 60 "$probe" >"$tmp/out" 2>"$tmp/err" |
     fail "a long option: status $?"
 [ "$(wc -l <"$tmp/err")" -eq 1 ] || fail "a long option: not one line"
 conf=long
-$statistics && has 'narenas: 3'
+$statistics && has 'arenas.narenas: 3'
 
 # abort_conf, wherever it stands.
 expect abort_conf:true,narenas:2 0
@@ -119,7 +119,7 @@ expect abort_conf:false,foo:1 0 "unknown option 'foo'"
 if $statistics; then
 	HAKMEM_CONF=stats_print:true timeout 60 "$probe" >"$tmp/out" 2>"$tmp/err" ||
 	    fail "stats_print: status $?"
-	for key in narenas allocated mapped tiny.hits whale.misses; do
+	for key in arenas.narenas stats.allocated stats.mapped tls.tiny.hits whale.misses; do
 		grep -Eqx "$key: [0-9]+" "$tmp/err" ||
 		    fail "stats_print: no '$key: N'"
 	done

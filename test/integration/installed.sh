@@ -24,7 +24,7 @@ static int served;
 static void line(void *seen, const char *text)
 {
 	unsigned long n;
-	if (sscanf(text, "allocated: %lu", &n) == 1)
+	if (sscanf(text, "stats.allocated: %lu", &n) == 1)
 		*(int *)seen = n >= 5000000;
 }
 int main(void)
@@ -92,7 +92,7 @@ try "run all static" serves "$tmp/e"
 try "compile for dlopen" $CC "$tmp/plugin.c" -o "$tmp/f" -ldl
 try "dlopen" "$tmp/f" "$to/lib/libhakmem.so.0"
 if overrides; then
-	try "hakmem-run" sh -c "HAKMEM_CONF=stats_print:true '$to/bin/hakmem-run' true 2>&1 | grep -q '^tiny.hits: '"
+	try "hakmem-run" sh -c "HAKMEM_CONF=stats_print:true '$to/bin/hakmem-run' true 2>&1 | grep -q '^tls.tiny.hits: '"
 fi
 
 [ $failed -eq 0 ]

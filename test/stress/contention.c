@@ -69,14 +69,14 @@ run(long long wanted, double seconds)
 		    (void *)(uintptr_t)(t + 1)) == 0);
 	do {
 		sleep_ms(50);
-		in_use = stat_get("arenas_in_use");
+		in_use = stat_get("stats.arenas_in_use");
 	} while (in_use < wanted && now() - start < seconds);
 	/* Go on a while with what there is now. */
 	sleep_ms(300);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (t = 0; t < threads; t++)
 		pthread_join(thread[t], NULL);
-	return stat_get("arenas_in_use");
+	return stat_get("stats.arenas_in_use");
 }
 
 static int
@@ -85,7 +85,7 @@ one_case(const char *name)
 	long long allocated, left, in_use;
 
 	hak_free(opaque(hak_malloc(1)));
-	allocated = stat_get("allocated");
+	allocated = stat_get("stats.allocated");
 	if (strcmp(name, "calm") == 0) {
 		threads = 2;
 		max_size = 500;
@@ -93,17 +93,18 @@ one_case(const char *name)
 		printf("contention: calm: %lld arenas in use\n", in_use);
 		CHECK(in_use == 1);
 	} else {
-		CHECK(stat_get("narenas") == atoll(name));
+		CHECK(stat_get("arenas.narenas") == atoll(name));
 		threads = 16;
 		max_size = 2000;
 		in_use = run(atoll(name), MAX_SECONDS);
 		printf("contention: narenas %s: %lld arenas in use, "
 		    "%lld of %lld locks contended\n", name, in_use,
-		    stat_get("locks.contended"), stat_get("locks.acquired"));
+		    stat_get("stats.locks.contended"),
+		    stat_get("stats.locks.acquired"));
 		CHECK(in_use == atoll(name));
 	}
 	hak_malloc_trim(0);
-	left = stat_get("allocated") - allocated;
+	left = stat_get("stats.allocated") - allocated;
 	if (left > 100000)
 		fail("contention: %s: %lld bytes lost", name, left);
 	return 0;
@@ -139,7 +140,7 @@ main(int argc, char **argv)
 	alarm(400);
 	if (argc > 1 && argv[1] != NULL)
 		return one_case(argv[1]);
-	if (stat_get("arenas_in_use") < 0) {
+	if (stat_get("stats.arenas_in_use") < 0) {
 		puts("skip: contention: no statistics in this build");
 		return SKIP;
 	}

@@ -163,7 +163,7 @@ main(int argc, char **argv)
 	alarm(300);
 	hak_free(opaque(hak_malloc(1)));
 	CHECK(pthread_key_create(&key_after, destroy) == 0);
-	allocated = stat_get("allocated");
+	allocated = stat_get("stats.allocated");
 	for (n = 0; n < threads; n += at_once) {
 		for (t = 0; t < at_once; t++)
 			CHECK(pthread_create(&thread[t], NULL, short_life,
@@ -181,7 +181,7 @@ main(int argc, char **argv)
 	/* The main thread's and the library's own share of it may differ. */
 	if (allocated >= 0) {
 		hak_malloc_trim(0);
-		allocated = stat_get("allocated") - allocated;
+		allocated = stat_get("stats.allocated") - allocated;
 		printf("thread_churn: %lld bytes more allocated at the end\n",
 		    allocated);
 		CHECK(allocated < 200000);

@@ -139,7 +139,7 @@ START_TEST(bin_asks_for_the_background_thread_when_the_depot_fills)
 		asked |= bin_flush(bin, objects + i, 50);
 	ck_assert(asked);
 	ck_assert_uint_eq(bin->depot_count, 600);
-	bin_purge(bin, os_now_ms(), true);
+	bin_purge(bin, os_now_ms(), 0, true);
 }
 END_TEST
 
@@ -234,7 +234,7 @@ START_TEST(whale_cache_serves_again_and_decays)
 {
 	struct whale_stats stats;
 	bool zeroed;
-	char *p = whale_alloc(3 * MiB, GRANULE, &zeroed);
+	char *p = whale_alloc(3 * MiB, GRANULE, 0, &zeroed);
 
 	ck_assert(zeroed);
 	ck_assert_uint_eq(whale_size(p), 3 * MiB);
@@ -242,7 +242,7 @@ START_TEST(whale_cache_serves_again_and_decays)
 	memset(p, 7, 3 * MiB);
 	whale_free(p);
 	ck_assert_uint_eq(whale_size(p), 0);
-	ck_assert_ptr_eq(whale_alloc(3 * MiB, GRANULE, &zeroed), p);
+	ck_assert_ptr_eq(whale_alloc(3 * MiB, GRANULE, 0, &zeroed), p);
 	ck_assert(!zeroed);
 	whale_free(p);
 	ck_assert_uint_gt(whale_purge(true), 0);
@@ -255,7 +255,7 @@ END_TEST
 START_TEST(whale_keeps_its_contents_when_it_grows)
 {
 	bool zeroed;
-	char *p = whale_alloc(2 * MiB, GRANULE, &zeroed);
+	char *p = whale_alloc(2 * MiB, GRANULE, 0, &zeroed);
 
 	memset(p, 3, 2 * MiB);
 	char *grown = whale_resize(p, 40 * MiB, true, true);
@@ -275,7 +275,7 @@ START_TEST(whale_alignment_holds)
 	bool zeroed;
 
 	for (size_t alignment = GRANULE; alignment <= 64 * MiB; alignment *= 2) {
-		char *p = whale_alloc(100, alignment, &zeroed);
+		char *p = whale_alloc(100, alignment, 0, &zeroed);
 		ck_assert_uint_eq((uintptr_t)p % alignment, 0);
 		whale_free(p);
 	}
@@ -331,7 +331,7 @@ START_TEST(bin_loses_nothing_between_depot_and_slabs)
 	for (unsigned i = 0; i < 10000; i += 50)
 		bin_flush(bin, objects + i, 50);
 	ck_assert_uint_gt(bin->depot_count, 0);
-	bin_purge(bin, os_now_ms(), true);
+	bin_purge(bin, os_now_ms(), 0, true);
 	ck_assert_uint_eq(bin->depot_count, 0);
 	ck_assert_uint_eq(counter_get(&bin->live), live);
 	ck_assert_uint_eq(counter_get(&bin->slabs), counter_get(&bin->empties));
@@ -365,17 +365,17 @@ START_TEST(conf_applies_what_is_good)
 {
 	struct options saved = options;
 
-	ck_assert(conf_parse("narenas:3,dirty_decay_ms:-1,thp:never,whale:false"));
+	ck_assert(conf_parse("test", "narenas:3,dirty_decay_ms:-1,thp:never,whale:false"));
 	ck_assert_uint_eq(options.narenas, 3);
 	ck_assert_int_eq(options.dirty_decay_ms, -1);
 	ck_assert_int_eq(options.thp, THP_NEVER);
 	ck_assert(!options.whale);
-	ck_assert(!conf_parse("narenas:0,junk:true,nonsense:1,zero:maybe,colon"));
+	ck_assert(!conf_parse("test", "narenas:0,junk:true,nonsense:1,zero:maybe,colon"));
 	ck_assert_uint_eq(options.narenas, 3);
 	ck_assert(options.junk);
 	ck_assert(!options.zero);
-	ck_assert(conf_parse(NULL));
-	ck_assert(conf_parse(""));
+	ck_assert(conf_parse("test", NULL));
+	ck_assert(conf_parse("test", ""));
 	options = saved;
 }
 END_TEST

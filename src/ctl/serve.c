@@ -1,0 +1,375 @@
+#define _GNU_SOURCE
+#include "ctl/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arena/background.h"
+#include "arena/slab.h"
+#include "base/options.h"
+#include "ctl/collect.h"
+#include "ctl/control.h"
+#include "ctl/serve.h"
+#include "ctl/site.h"
+#include "page/page_heap.h"
+
+_Static_assert(sizeof(struct segment) <= SEGMENT_HEADER, "the header fits");
+_Static_assert(sizeof(((struct map_chunk *)0)->class) == CHUNK_GRANULES,
+    "a cell is a granule");
+
+/* What is this old is taken anew for whoever asks. */
+#define FRESH_NS 10000000u
+/* While the process works, this often in any case. */
+#define REFRESH_NS 100000000u
+#define PRESSURE_NS 1000000000u
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
+/* All of it belongs to the background thread. */
+static struct segment *segment;
+static int memfd = -1;
+static bool has_own_files;
+static unsigned last_bell;
+static uint64_t last_activity, refreshed_ns, pressure_ns;
+
+static struct mailbox *mailbox(void)
+{
+	return (struct mailbox *)((char *)segment + segment->mailbox_offset);
+}
+
+static struct snapshot *snapshot_at(unsigned which)
+{
+	return (struct snapshot *)((char *)segment + segment->snapshot_offset[which]);
+}
+
+static void wake_clients(unsigned *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* A file table of the thread's own, empty: the program never meets our file, and
+ * we never hold one of its. */
+static void leave_files(void)
+{
+	has_own_files = unshare(CLONE_FILES) == 0;
+	if (has_own_files && syscall(SYS_close_range, 0u, ~0u, 0u) != 0)
+		for (int fd = 0; fd < 1024; fd++)
+			close(fd);
+}
+
+static int make_file(size_t size)
+{
+	int fd = memfd_create(SEGMENT_MEMFD, MFD_CLOEXEC | MFD_ALLOW_SEALING |
+	    MFD_NOEXEC_SEAL);
+
+	if (fd < 0)
+		fd = memfd_create(SEGMENT_MEMFD, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -1;
+	if (!has_own_files) {
+		/* Out of the way of a program that counts on low numbers. */
+		int high = fcntl(fd, F_DUPFD_CLOEXEC, 512);
+		if (high >= 0) {
+			close(fd);
+			fd = high;
+		}
+	}
+	/* Nobody outside can cut it off under us. */
+	if (ftruncate(fd, (off_t)size) != 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void describe(struct segment *s, unsigned rows, size_t size)
+{
+	size_t at = SEGMENT_HEADER;
+
+	s->version = SEGMENT_VERSION;
+	s->size = (uint32_t)size;
+	s->mailbox_offset = (uint32_t)at;
+	s->mailbox_size = sizeof(struct mailbox);
+	at += round_up(sizeof(struct mailbox), PAGE);
+	s->snapshot_size = (uint32_t)snapshot_size(rows);
+	for (int i = 0; i < 2; i++) {
+		s->snapshot_offset[i] = (uint32_t)at;
+		at += round_up(s->snapshot_size, PAGE);
+	}
+	s->arena_rows = rows;
+	s->pid = getpid();
+	s->started_ns = collect_now_ns();
+}
+
+static void segment_make(void)
+{
+	unsigned rows = collect_rows() < 9 ? 9 : collect_rows();
+	size_t size = SEGMENT_HEADER + round_up(sizeof(struct mailbox), PAGE) +
+	    2 * round_up(snapshot_size(rows), PAGE);
+	struct segment *old = segment;
+	int old_file = memfd, fd = make_file(size);
+
+	if (fd < 0)
+		return;
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		close(fd);
+		return;
+	}
+	/* A child has no business with it. */
+	madvise(p, size, MADV_DONTFORK);
+	madvise(p, size, MADV_DONTDUMP);
+	segment = p;
+	memfd = fd;
+	describe(segment, rows, size);
+	last_bell = 0;
+	refreshed_ns = 0;
+	segment_service.bell = &segment->bell;
+	if (old) {
+		AO_int_store_release(&old->is_replaced, 1);
+		wake_clients(&mailbox()->state);
+		munmap(old, old->size);
+		close(old_file);
+	}
+}
+
+static void start(void)
+{
+	/* In a child of fork these are the parent's, and not mapped here. */
+	segment = NULL;
+	memfd = -1;
+	leave_files();
+	segment_make();
+}
+
+/* Did the program do anything since the last look? */
+static bool was_active(const struct snapshot *s)
+{
+	uint64_t activity = s->allocated + s->active + s->dirty + s->whales;
+
+	for (int layer = 0; layer < LAYERS; layer++)
+		activity += s->layers[layer].hits + s->layers[layer].misses;
+	bool active = activity != last_activity;
+	last_activity = activity;
+	return active;
+}
+
+static bool refresh(void)
+{
+	unsigned next = !segment->current;
+	struct snapshot *s = snapshot_at(next);
+	volatile AO_t *sequence = (volatile AO_t *)&segment->sequence[next];
+
+	AO_store(sequence, AO_load(sequence) + 1);
+	/* Pairs with the reader's look at the sequence after it copied. */
+	AO_nop_full();
+	s->epoch = snapshot_at(!next)->epoch;
+	collect(s, segment->arena_rows);
+	AO_store_release(sequence, AO_load(sequence) + 1);
+	AO_int_store_release(&segment->current, next);
+	if (s->epoch == 1)
+		/* Last, so that who finds it finds a segment that is whole. */
+		memcpy(segment->magic, SEGMENT_MAGIC, sizeof(segment->magic));
+	refreshed_ns = s->taken_ns;
+	return was_active(s);
+}
+
+/* Slots of the granule's slab in use, in 255ths. Reads a descriptor that may be
+ * about to go: metadata stays mapped, and what comes out is bounded. */
+__attribute__((no_sanitize("thread")))
+static uint8_t granule_use(const void *p)
+{
+	const struct extent *extent = page_map_extent(p);
+
+	if (!extent || extent->class == CLASS_WHALE)
+		return 0;
+	const struct slab *slab = container_of(extent, struct slab, extent);
+	unsigned slots = slab->slots, free = slab->free;
+	return slots && free <= slots ? (uint8_t)((slots - free) * 255 / slots) : 0;
+}
+
+static void map_fill(const struct chunk_view *view, struct map_chunk *chunk)
+{
+	chunk->base = (uintptr_t)view->base;
+	for (unsigned g = 0; g < CHUNK_GRANULES; g++) {
+		uint64_t bit = (uint64_t)1 << g % 64;
+		const char *p = view->base + g * GRANULE;
+		unsigned class = page_map_get(p) % CLASSES;
+		bool is_free = view->free[g / 64] & bit || class == CLASS_NONE;
+		chunk->used[g] = is_free ? 0 : granule_use(p);
+		chunk->class[g] = (uint8_t)(!is_free ? class :
+		    view->dirty[g / 64] & bit ? MAP_DIRTY :
+		    view->muzzy[g / 64] & bit ? MAP_MUZZY : MAP_CLEAN);
+	}
+}
+
+static uint32_t map_reply(const char *cursor, char *reply)
+{
+	struct map_reply head = { .granule = GRANULE, .cells = CHUNK_GRANULES };
+	size_t index = strtoul(cursor, NULL, 10), at = sizeof(head);
+	struct chunk_view view;
+	struct map_chunk chunk;
+
+	while (at + sizeof(chunk) <= SEGMENT_REPLY && page_heap_view(index, &view)) {
+		map_fill(&view, &chunk);
+		memcpy(reply + at, &chunk, sizeof(chunk));
+		at += sizeof(chunk);
+		head.chunks++;
+		index++;
+	}
+	head.next = page_heap_view(index, &view) ? index : 0;
+	memcpy(reply, &head, sizeof(head));
+	return (uint32_t)at;
+}
+
+/* Answer a request, if there is one. Copies it first: who wrote it may go on. */
+static bool answer(void)
+{
+	struct mailbox *m = mailbox();
+	char name[sizeof(m->name)], value[sizeof(m->value)];
+	int error = 0;
+
+	/* Pairs with the release of who asks. */
+	if (AO_int_load_acquire(&m->state) != MAILBOX_REQUESTED)
+		return false;
+	uint64_t ticket = m->ticket;
+	memcpy(name, m->name, sizeof(name));
+	memcpy(value, m->value, sizeof(value));
+	name[sizeof(name) - 1] = value[sizeof(value) - 1] = '\0';
+	m->reply[0] = '\0';
+	uint32_t length = 0;
+	switch (m->command) {
+	case MAILBOX_REFRESH:
+		if (collect_now_ns() - refreshed_ns >= FRESH_NS)
+			refresh();
+		break;
+	case MAILBOX_GET:
+		error = control_get_text(name, m->reply, SEGMENT_REPLY);
+		length = (uint32_t)strnlen(m->reply, SEGMENT_REPLY);
+		break;
+	case MAILBOX_SET:
+		error = control_set_text(name, value);
+		refresh();
+		break;
+	case MAILBOX_MAP:
+		length = map_reply(value, m->reply);
+		break;
+	case MAILBOX_SITE_ADD:
+		error = site_add(value);
+		refresh();
+		break;
+	case MAILBOX_SITE_REMOVE:
+		error = site_remove(value);
+		break;
+	default:
+		error = ENOSYS;
+	}
+	m->error = error;
+	m->length = length;
+	m->answered = ticket;
+	/* Pairs with the acquire of who asked. */
+	AO_int_store_release(&m->state, MAILBOX_DONE);
+	wake_clients(&m->state);
+	return true;
+}
+
+/* The share of time that some task waited for memory, in 1/100 %; 0: not told. */
+static unsigned stall_of(const char *path)
+{
+	char text[128] = "";
+	unsigned whole = 0, part = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) > 0 &&
+	    sscanf(text, "some avg10=%u.%2u", &whole, &part) < 2)
+		whole = part = 0;
+	close(fd);
+	return whole * 100 + part;
+}
+
+/* The same of the process's own cgroup (v2). */
+static unsigned stall_of_cgroup(void)
+{
+	char text[300] = "", path[400];
+	int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	char *own = n > 0 ? strstr(text, "0::/") : NULL;
+	if (!own)
+		return 0;
+	own[strcspn(own, "\n")] = '\0';
+	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.pressure", own + 3);
+	return stall_of(path);
+}
+
+static void watch_pressure(uint64_t now)
+{
+	if (!flag_load(&settings.pressure) || now - pressure_ns < PRESSURE_NS)
+		return;
+	pressure_ns = now;
+	unsigned some = stall_of("/proc/pressure/memory"), own = stall_of_cgroup();
+	some = own > some ? own : some;
+	counter_add_owned(&collect_pressure_reads, 1);
+	flag_store(&collect_pressure_some, some);
+	if (some > flag_load(&settings.pressure_threshold)) {
+		counter_add_owned(&collect_pressure_purges, 1);
+		background_pass(true);
+	}
+}
+
+static void watch_limit(void)
+{
+	size_t limit = flag_load(&settings.soft_bytes);
+	const struct snapshot *s = snapshot_at(segment->current);
+	void (*callback)(size_t);
+
+	if (!limit || s->resident <= limit)
+		return;
+	counter_add_owned(&collect_soft_purges, 1);
+	background_pass(true);
+	refresh();
+	s = snapshot_at(segment->current);
+	callback = (void (*)(size_t))flag_load(&control_limit_callback);
+	if (s->resident > limit && callback)
+		callback(s->resident);
+}
+
+static bool serve(void)
+{
+	bool active = false;
+	uint64_t now = collect_now_ns();
+
+	if (!segment)
+		return false;
+	unsigned bell = AO_int_load(&segment->bell);
+	bool rung = bell != last_bell;
+	last_bell = bell;
+	bool answered = rung && answer();
+	if (collect_rows() > segment->arena_rows)
+		segment_make();
+	if (!answered || now >= refreshed_ns + REFRESH_NS) {
+		active = refresh();
+		watch_limit();
+		watch_pressure(now);
+	}
+	return active;
+}
+
+struct background_service segment_service = { start, serve, NULL };

@@ -1,0 +1,247 @@
+#define _GNU_SOURCE
+#include "ctl/site.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <link.h>
+#include <string.h>
+
+#include "page/page_map.h"
+
+AO_t site_rules;
+struct lock site_lock = LOCK_INITIALIZER;
+
+struct rule {
+	char pattern[SITE_RULE_TEXT - ARENA_NAME - 1];
+	struct arena *arena;
+};
+
+/* Guarded by site_lock; the first site_rules are in use. */
+static struct rule rules[SITE_RULES_MAX];
+
+/* What return addresses led to. A word each, so that reading needs no lock:
+ * address | arena's id (0: none) | generation. An entry of another generation is
+ * none: rules changed since, or an object was loaded. */
+#define GENERATION_BITS 6
+#define ARENA_BITS 10
+#define LG_ENTRIES 12
+#if defined(__x86_64__)
+#define ADDRESS_SHIFT 0
+#else
+#define ADDRESS_SHIFT 2 /* instructions are aligned */
+#endif
+_Static_assert(ADDRESS_BITS - ADDRESS_SHIFT + ARENA_BITS + GENERATION_BITS <= 64,
+    "an entry fits a word");
+_Static_assert(ARENAS_LIMIT < 1u << ARENA_BITS, "an entry holds any arena");
+
+static AO_t entries[1u << LG_ENTRIES];
+static AO_t generation;
+
+#if __GLIBC_PREREQ(2, 35)
+
+/* The object of an address: its name, where it starts. No lock. */
+static bool object_at(const void *address, const char **name, uintptr_t *start)
+{
+	struct dl_find_object found;
+
+	if (_dl_find_object((void *)(uintptr_t)address, &found) != 0)
+		return false;
+	*name = found.dlfo_link_map ? found.dlfo_link_map->l_name : "";
+	*start = (uintptr_t)found.dlfo_map_start;
+	return true;
+}
+#define SITES_SUPPORTED 1
+
+#else
+
+static bool object_at(const void *address, const char **name, uintptr_t *start)
+{
+	(void)address, (void)name, (void)start;
+	return false;
+}
+#define SITES_SUPPORTED 0
+
+#endif
+
+/* Of the program itself, which the dynamic linker leaves without a name. */
+static const char *program_path(void)
+{
+	extern char *program_invocation_name;
+
+	return program_invocation_name;
+}
+
+static bool rule_matches(const struct rule *rule, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!strchr(rule->pattern, '/') && slash)
+		path = slash + 1;
+	return fnmatch(rule->pattern, path, 0) == 0;
+}
+
+static struct arena *arena_of_object(const char *name)
+{
+	struct arena *arena = NULL;
+
+	if (!*name)
+		name = program_path();
+	lock_acquire(&site_lock);
+	for (size_t i = 0; i < flag_load(&site_rules) && !arena; i++)
+		if (rule_matches(&rules[i], name))
+			arena = rules[i].arena;
+	lock_release(&site_lock);
+	return arena;
+}
+
+/* Every dlopen allocates from within the dynamic linker before the new object's
+ * code can run: then all entries are void, since an address may be another
+ * object's than before. */
+static bool is_dynamic_linker(uintptr_t start)
+{
+	static AO_t linker;
+
+	if (!flag_load(&linker)) {
+		const char *name;
+		uintptr_t at = 1;
+		object_at((const void *)&_dl_find_object, &name, &at);
+		flag_store(&linker, at);
+	}
+	return flag_load(&linker) == start;
+}
+
+static void forget(void)
+{
+	AO_fetch_and_add_full(&generation, 1);
+}
+
+static SLOW_PATH struct arena *find_slow(const void *return_address, AO_t *entry,
+    size_t seen)
+{
+	const char *name;
+	uintptr_t start;
+	struct arena *arena = NULL;
+
+	if (!object_at((const char *)return_address - 1, &name, &start))
+		return NULL;
+	arena = arena_of_object(name);
+	if (is_dynamic_linker(start)) {
+		forget();
+		return arena;
+	}
+	AO_store(entry, (AO_t)return_address >> ADDRESS_SHIFT <<
+	    (ARENA_BITS + GENERATION_BITS) |
+	    (AO_t)(arena ? arena->id : 0) << GENERATION_BITS |
+	    (seen & ((1u << GENERATION_BITS) - 1)));
+	return arena;
+}
+
+struct arena *site_find(const void *return_address)
+{
+	size_t address = (size_t)return_address >> ADDRESS_SHIFT;
+	size_t seen = AO_load_acquire(&generation);
+	AO_t *entry = &entries[address * 0x9e3779b97f4a7c15u >> (64 - LG_ENTRIES)];
+	size_t word = AO_load(entry);
+	size_t low = word & (((size_t)1 << GENERATION_BITS) - 1);
+
+	if (likely(word >> (ARENA_BITS + GENERATION_BITS) == address &&
+	    low == (seen & (((size_t)1 << GENERATION_BITS) - 1)))) {
+		size_t id = word >> GENERATION_BITS & ((1u << ARENA_BITS) - 1);
+		return id ? arena_get((unsigned)id) : NULL;
+	}
+	return find_slow(return_address, entry, seen);
+}
+
+/* The generation counts within a few bits: what is left of the one that had the
+ * same bits must go. Holds site_lock. */
+static void rules_changed(size_t count)
+{
+	flag_store(&site_rules, count);
+	forget();
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		AO_store(&entries[i], 0);
+	size_t old;
+	do
+		old = flag_load(&settings.layers);
+	while (!AO_compare_and_swap(&settings.layers, old,
+	    count ? old | SETTING_SITES : old & ~SETTING_SITES));
+}
+
+static size_t find_rule(const char *pattern)
+{
+	size_t i = 0;
+
+	while (i < flag_load(&site_rules) && strcmp(rules[i].pattern, pattern) != 0)
+		i++;
+	return i;
+}
+
+struct arena *site_named(const char *name)
+{
+	return arena_create(name);
+}
+
+int site_add(const char *text)
+{
+	const char *equals = strrchr(text, '=');
+	struct rule rule = { .arena = NULL };
+	char name[ARENA_NAME] = "";
+
+	if (!SITES_SUPPORTED)
+		return ENOTSUP;
+	if (!equals || equals == text || !equals[1] ||
+	    (size_t)(equals - text) >= sizeof(rule.pattern) ||
+	    strlen(equals + 1) >= sizeof(name))
+		return EINVAL;
+	memcpy(rule.pattern, text, (size_t)(equals - text));
+	memcpy(name, equals + 1, strlen(equals + 1));
+	lock_acquire(&site_lock);
+	size_t count = flag_load(&site_rules), i = find_rule(rule.pattern);
+	int error = i == SITE_RULES_MAX ? ENOSPC : 0;
+	if (!error && !(rule.arena = arena_create(name)))
+		error = ENOMEM;
+	if (!error) {
+		rules[i] = rule;
+		rules_changed(i < count ? count : count + 1);
+	}
+	lock_release(&site_lock);
+	return error;
+}
+
+int site_remove(const char *pattern)
+{
+	lock_acquire(&site_lock);
+	size_t count = flag_load(&site_rules), i = find_rule(pattern);
+	int error = i == count ? ENOENT : 0;
+	if (!error) {
+		memmove(&rules[i], &rules[i + 1], (count - i - 1) * sizeof(rules[0]));
+		rules_changed(count - 1);
+	}
+	lock_release(&site_lock);
+	return error;
+}
+
+unsigned site_count(void)
+{
+	return (unsigned)flag_load(&site_rules);
+}
+
+bool site_rule(unsigned i, char *text, struct arena **arena)
+{
+	char name[ARENA_NAME];
+
+	lock_acquire(&site_lock);
+	bool found = i < flag_load(&site_rules);
+	if (found) {
+		*arena = rules[i].arena;
+		arena_get_name(rules[i].arena, name);
+		size_t length = strlen(rules[i].pattern);
+		memcpy(text, rules[i].pattern, length);
+		text[length] = '=';
+		memcpy(text + length + 1, name, sizeof(name));
+		text[SITE_RULE_TEXT - 1] = '\0';
+	}
+	lock_release(&site_lock);
+	return found;
+}
