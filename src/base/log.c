@@ -15,9 +15,12 @@ void (*hak_malloc_message)(void *, const char *);
 void log_text(const char *text, size_t length)
 {
 	int saved = errno;
+	void (*message)(void *, const char *) = hak_malloc_message;
 
-	if (hak_malloc_message) {
-		hak_malloc_message(NULL, text);
+	if (!message && &jemalloc_names)
+		message = *jemalloc_names.message;
+	if (message) {
+		message(NULL, text);
 		errno = saved;
 		return;
 	}

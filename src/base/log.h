@@ -6,6 +6,15 @@
 
 #include <stddef.h>
 
+/* The variables that libhakmem-jemalloc.so has under jemalloc's names besides;
+ * libhakmem has none: the address is NULL. */
+struct jemalloc_names {
+	const char **conf;
+	void (**message)(void *, const char *);
+};
+extern const struct jemalloc_names jemalloc_names
+    __attribute__((weak, visibility("hidden")));
+
 /* Text as it is, to hak_malloc_message where the program set it, else to stderr.
  * text[length] is 0. */
 void log_text(const char *text, size_t length);

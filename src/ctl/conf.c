@@ -266,7 +266,7 @@ static void read_file(void)
 	file_text[n > 0 ? n : 0] = '\0';
 }
 
-#define SOURCES 4
+#define SOURCES 6
 static struct source {
 	const char *name, *text;
 } sources[SOURCES];
@@ -274,14 +274,17 @@ static struct source {
 static void find_sources(void)
 {
 	bool is_secure = getauxval(AT_SECURE) != 0;
-	const char *environment = secure_getenv("HAKMEM_CONF");
+	bool is_jemalloc = &jemalloc_names != NULL;
 
 	if (!is_secure)
 		read_file();
 	sources[0] = (struct source) { "--with-hakmem-conf", HAK_BUILT_IN_CONF };
 	sources[1] = (struct source) { "hak_malloc_conf", hak_malloc_conf };
-	sources[2] = (struct source) { CONF_FILE, file_text };
-	sources[3] = (struct source) { "HAKMEM_CONF", environment };
+	sources[2] = (struct source) { "malloc_conf", is_jemalloc ? *jemalloc_names.conf : NULL };
+	sources[3] = (struct source) { CONF_FILE, file_text };
+	sources[4] = (struct source) { "MALLOC_CONF",
+		is_jemalloc ? secure_getenv("MALLOC_CONF") : NULL };
+	sources[5] = (struct source) { "HAKMEM_CONF", secure_getenv("HAKMEM_CONF") };
 }
 
 void conf_init(void)

@@ -384,13 +384,20 @@ static int ctl_whale_max_bytes(const struct ctl_place *place, enum action action
 
 /* Arenas. */
 
+/* Does an index stand for all arenas? arenas.narenas does, too: programs that were
+ * written for jemalloc 4 (redis) count on it. */
+static bool is_all(size_t i)
+{
+	return i == CTL_ARENAS_ALL || i == arenas_max();
+}
+
 /* 0 and the arena, or NULL for all of them; ENOENT. */
 static int arena_at(const struct ctl_place *place, struct arena **arena)
 {
 	size_t i = place->index[0];
 
 	*arena = NULL;
-	if (i == CTL_ARENAS_ALL)
+	if (is_all(i))
 		return 0;
 	if (i >= arenas_max())
 		return ENOENT;
@@ -406,10 +413,10 @@ static int ctl_arena_initialized(const struct ctl_place *place, enum action acti
 	size_t i = place->index[0];
 
 	(void)action;
-	if (i != CTL_ARENAS_ALL && i >= arenas_max())
+	if (!is_all(i) && i > arenas_max())
 		return ENOENT;
 	struct arena *arena = arena_get((unsigned)i + 1);
-	value->number = i == CTL_ARENAS_ALL || (arena && !arena->is_destroyed);
+	value->number = is_all(i) || (arena && !arena->is_destroyed);
 	return 0;
 }
 

@@ -133,8 +133,8 @@ static bool resolve(const struct snapshot *s, const struct ctl_place *place,
 	size_t i = place->index[0], class = 0;
 
 	*v = (struct view) { .s = s, .a = &s->arenas[0] };
-	if (in_arena && i != CTL_ARENAS_ALL) {
-		if (i + 1 >= s->arena_rows)
+	if (in_arena && i != CTL_ARENAS_ALL && i != s->narenas) {
+		if (i + 1 >= s->arena_rows || i + 1 == 0)
 			return false;
 		v->a = &s->arenas[i + 1];
 	}

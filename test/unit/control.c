@@ -1,0 +1,545 @@
+/*
+ * The control namespace: walks the table, reads every row that can be read and
+ * writes every one that can be written, with right and wrong types and sizes;
+ * then what single controls do.
+ */
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+#include "ctl/control.h"
+#include "hakmem/hakmem.h"
+#include "page/page_map.h"
+
+static size_t size_of(const struct ctl_row *row)
+{
+	return row->type == CTL_BOOL ? sizeof(bool) :
+	    row->type == CTL_UNSIGNED ? sizeof(unsigned) : sizeof(uint64_t);
+}
+
+/* The row's name with every index as text. */
+static void name_with(const struct ctl_row *row, const char *index, char *name)
+{
+	const char *from = row->name;
+
+	while (*from) {
+		if (*from == '<') {
+			name = stpcpy(name, index);
+			from += 3;
+		} else {
+			*name++ = *from++;
+		}
+	}
+	*name = '\0';
+}
+
+/* Rows whose reading or writing changes what the other rows mean. */
+static bool acts(const struct ctl_row *row)
+{
+	static const char *const names[] = { "arenas.create", "arenas.lookup",
+		"tcache.create", "tcache.flush", "tcache.destroy", "site.add",
+		"site.remove", "arena.<i>.reset", "arena.<i>.destroy" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(row->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Rows of things that this process has none of. */
+static bool needs_a_rule(const struct ctl_row *row)
+{
+	return strncmp(row->name, "site.<i>", 8) == 0;
+}
+
+START_TEST(every_row_is_found_by_its_name_alone)
+{
+	for (unsigned i = 0; i < CTL_ROWS; i++) {
+		struct ctl_place place;
+		char name[128], wrong[140];
+		name_with(&ctl_rows[i], "0", name);
+		ck_assert_msg(ctl_find(name, &place), "%s", name);
+		ck_assert_msg(place.row == i, "%s is row %d, not %u", name, place.row, i);
+		ck_assert_uint_gt(strlen(ctl_rows[i].help), 3);
+		ck_assert_uint_le(place.depth, CTL_DEPTH);
+		snprintf(wrong, sizeof(wrong), "%sx", name);
+		ck_assert_msg(!ctl_find(wrong, &place), "%s", wrong);
+		snprintf(wrong, sizeof(wrong), "%s.x", name);
+		ck_assert_msg(!ctl_find(wrong, &place), "%s", wrong);
+		/* Cut short it is none, or another that is spelt so. */
+		name[strlen(name) - 1] = '\0';
+		ck_assert_msg(!ctl_find(name, &place) ||
+		    strcmp(ctl_rows[place.row].name, name) == 0, "%s", name);
+	}
+	struct ctl_place place;
+	ck_assert(!ctl_find("", &place));
+	ck_assert(!ctl_find(".", &place));
+	ck_assert(!ctl_find("stats.", &place));
+	ck_assert(!ctl_find("arena..purge", &place));
+	ck_assert(!ctl_find("arena.-1.purge", &place));
+	ck_assert(!ctl_find("arena.99999999999999999999.purge", &place));
+}
+END_TEST
+
+START_TEST(every_row_that_can_be_read_is_and_in_its_size_alone)
+{
+	for (unsigned i = 0; i < CTL_ROWS; i++) {
+		const struct ctl_row *row = &ctl_rows[i];
+		char name[128], value[16], untouched[16];
+		size_t size = size_of(row), length = size;
+		name_with(row, "0", name);
+		memset(value, 0x5a, sizeof(value));
+		if (!(row->access & CTL_R)) {
+			ck_assert_msg(hak_mallctl(name, value, &length, NULL, 0) == EPERM, "%s", name);
+			continue;
+		}
+		if (acts(row) || needs_a_rule(row))
+			continue;
+		ck_assert_msg(hak_mallctl(name, value, &length, NULL, 0) == 0, "%s", name);
+		ck_assert_uint_eq(length, size);
+		/* Nothing behind the value was written. */
+		memset(untouched, 0x5a, sizeof(untouched));
+		ck_assert_mem_eq(value + size, untouched, sizeof(value) - size);
+		/* A shorter room: what fits, and EINVAL. */
+		length = size - 1;
+		memset(value, 0x5a, sizeof(value));
+		ck_assert_msg(hak_mallctl(name, value, &length, NULL, 0) == EINVAL, "%s", name);
+		ck_assert_uint_eq(length, size - 1);
+		ck_assert_mem_eq(value + size - 1, untouched, 1);
+		length = size + 1;
+		ck_assert_msg(hak_mallctl(name, value, &length, NULL, 0) == EINVAL, "%s", name);
+		ck_assert_uint_eq(length, size);
+		/* By MIB the same. */
+		size_t mib[CTL_DEPTH], depth = CTL_DEPTH;
+		ck_assert_int_eq(hak_mallctlnametomib(name, mib, &depth), 0);
+		length = size;
+		ck_assert_msg(hak_mallctlbymib(mib, depth, value, &length, NULL, 0) == 0,
+		    "%s", name);
+		ck_assert_int_eq(hak_mallctlbymib(mib, depth + 1, value, &length, NULL, 0),
+		    ENOENT);
+	}
+}
+END_TEST
+
+START_TEST(every_row_that_can_be_written_takes_its_own_value_back)
+{
+	for (unsigned i = 0; i < CTL_ROWS; i++) {
+		const struct ctl_row *row = &ctl_rows[i];
+		char name[128], value[16] = "";
+		size_t size = size_of(row), length = size;
+		name_with(row, "0", name);
+		if (row->access == CTL_X) {
+			/* Nothing to read, nothing to write. */
+			ck_assert_msg(hak_mallctl(name, value, &length, NULL, 0) == EPERM, "%s", name);
+			ck_assert_msg(hak_mallctl(name, NULL, NULL, value, 1) == EPERM, "%s", name);
+			if (!acts(row))
+				ck_assert_msg(hak_mallctl(name, NULL, NULL, NULL, 0) == 0,
+				    "%s", name);
+			continue;
+		}
+		if (!(row->access & CTL_W)) {
+			ck_assert_msg(hak_mallctl(name, NULL, NULL, value, size) == EPERM, "%s", name);
+			continue;
+		}
+		if (strcmp(row->name, "arenas.create") == 0 ||
+		    strcmp(row->name, "arenas.lookup") == 0)
+			continue;
+		ck_assert_msg(hak_mallctl(name, NULL, NULL, value, size + 1) == EINVAL, "%s", name);
+		ck_assert_msg(hak_mallctl(name, NULL, NULL, value, size - 1) == EINVAL, "%s", name);
+		ck_assert_msg(hak_mallctl(name, NULL, NULL, NULL, size) == EINVAL, "%s", name);
+		if (acts(row))
+			continue;
+		ck_assert_msg(hak_mallctl(name, value, &length, NULL, 0) == 0, "%s", name);
+		int error = hak_mallctl(name, NULL, NULL, value, size);
+		ck_assert_msg(error == 0 || (error == ENOTSUP &&
+		    strstr(name, "retain_grow_limit")), "%s: %d", name, error);
+	}
+}
+END_TEST
+
+START_TEST(indexes_out_of_range_are_enoent)
+{
+	for (unsigned i = 0; i < CTL_ROWS; i++) {
+		const struct ctl_row *row = &ctl_rows[i];
+		char name[128], value[16];
+		size_t length = size_of(row);
+		name_with(row, "5000", name);
+		if (!strchr(row->name, '<'))
+			continue;
+		int error = row->access == CTL_X ?
+		    hak_mallctl(name, NULL, NULL, NULL, 0) :
+		    hak_mallctl(name, value, &length, NULL, 0);
+		ck_assert_msg(error == ENOENT, "%s: %d", name, error);
+	}
+}
+END_TEST
+
+static uint64_t get(const char *name)
+{
+	uint64_t epoch = 1, value = 0;
+	size_t length = sizeof(value);
+
+	ck_assert_int_eq(hak_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)), 0);
+	if (hak_mallctl(name, &value, &length, NULL, 0) == 0)
+		return value;
+	value = 0;
+	length = sizeof(unsigned);
+	if (hak_mallctl(name, &value, &length, NULL, 0) == 0)
+		return value;
+	value = 0;
+	length = sizeof(bool);
+	ck_assert_msg(hak_mallctl(name, &value, &length, NULL, 0) == 0, "%s", name);
+	return value;
+}
+
+static void set_bool(const char *name, bool value)
+{
+	ck_assert_msg(hak_mallctl(name, NULL, NULL, &value, sizeof(value)) == 0, "%s", name);
+}
+
+static void set_size(const char *name, size_t value)
+{
+	ck_assert_msg(hak_mallctl(name, NULL, NULL, &value, sizeof(value)) == 0, "%s", name);
+}
+
+static void check_order(void)
+{
+	ck_assert_uint_le(get("stats.allocated"), get("stats.active"));
+	ck_assert_uint_le(get("stats.active"), get("stats.resident"));
+	ck_assert_uint_le(get("stats.resident"), get("stats.mapped"));
+}
+
+#define OBJECTS 20000
+
+START_TEST(allocated_is_the_sum_of_usable_sizes)
+{
+	static void *objects[OBJECTS];
+	uint64_t before = get("stats.allocated"), sum = 0;
+	unsigned seed = 1;
+
+	for (int i = 0; i < OBJECTS; i++) {
+		unsigned r = (unsigned)rand_r(&seed);
+		size_t size = r % 50 == 0 ? r % 3000000 : r % 4000;
+		objects[i] = hak_malloc(size);
+		sum += hak_malloc_usable_size(objects[i]);
+		if (i % 1000 == 0)
+			check_order();
+	}
+	ck_assert_uint_eq(get("stats.allocated") - before, sum);
+	for (int i = 0; i < OBJECTS; i += 2) {
+		sum -= hak_malloc_usable_size(objects[i]);
+		hak_free(objects[i]);
+	}
+	ck_assert_uint_eq(get("stats.allocated") - before, sum);
+	ck_assert_uint_eq(get("stats.arenas.4096.small.allocated") +
+	    get("stats.arenas.4096.large.allocated"), get("stats.allocated"));
+	ck_assert_uint_eq(get("stats.arenas.4096.small.nmalloc") -
+	    get("stats.arenas.4096.small.ndalloc") +
+	    get("stats.arenas.4096.large.nmalloc") -
+	    get("stats.arenas.4096.large.ndalloc"), OBJECTS / 2 + 0u);
+	for (int i = 1; i < OBJECTS; i += 2)
+		hak_free(objects[i]);
+	ck_assert_uint_eq(get("stats.allocated"), before);
+	check_order();
+}
+END_TEST
+
+static void *churn(void *seed)
+{
+	void *held[500] = { NULL };
+	unsigned random = (unsigned)(uintptr_t)seed;
+
+	for (int i = 0; i < 200000; i++) {
+		unsigned r = (unsigned)rand_r(&random);
+		hak_free(held[r % 500]);
+		held[r % 500] = hak_malloc(r / 512 % 3000);
+	}
+	void **kept = hak_malloc(sizeof(held));
+	memcpy(kept, held, sizeof(held));
+	return kept;
+}
+
+START_TEST(allocated_is_exact_after_threads_joined)
+{
+	pthread_t threads[8];
+	uint64_t sum = 0, before = get("stats.allocated");
+	void **kept[8];
+
+	for (uintptr_t i = 0; i < 8; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)), 0);
+	for (int i = 0; i < 100; i++)
+		check_order();
+	for (int i = 0; i < 8; i++) {
+		pthread_join(threads[i], (void **)&kept[i]);
+		sum += hak_malloc_usable_size(kept[i]);
+		for (int k = 0; k < 500; k++)
+			sum += hak_malloc_usable_size(kept[i][k]);
+	}
+	ck_assert_uint_eq(get("stats.allocated") - before, sum);
+	for (int i = 0; i < 8; i++) {
+		for (int k = 0; k < 500; k++)
+			hak_free(kept[i][k]);
+		hak_free(kept[i]);
+	}
+	ck_assert_uint_eq(get("stats.allocated"), before);
+}
+END_TEST
+
+START_TEST(a_thread_knows_its_bytes)
+{
+	uint64_t allocated = get("thread.allocated"), freed = get("thread.deallocated");
+	uint64_t *pointer;
+	size_t length = sizeof(pointer);
+	void *p[100];
+
+	for (int i = 0; i < 100; i++)
+		p[i] = hak_malloc(1000);
+	void *whale = hak_malloc(2 * MiB);
+	if (HAK_STATS) {
+		ck_assert_uint_eq(get("thread.allocated") - allocated,
+		    100 * 1024 + hak_malloc_usable_size(whale));
+		ck_assert_int_eq(hak_mallctl("thread.allocatedp", &pointer, &length,
+		    NULL, 0), 0);
+		ck_assert_uint_eq(*pointer, get("thread.allocated"));
+	}
+	for (int i = 0; i < 100; i++)
+		hak_free(p[i]);
+	hak_free(whale);
+	if (HAK_STATS)
+		ck_assert_uint_eq(get("thread.deallocated") - freed,
+		    get("thread.allocated") - allocated);
+}
+END_TEST
+
+/* More than a cache holds, so that it is refilled. */
+#define COUNT 1500
+
+START_TEST(a_layer_goes_off_and_on_while_it_is_in_use)
+{
+	static const char *const names[] = { "tls.tiny", "tls.l2", "tls.l25" };
+	static const size_t sizes[] = { 100, 5000, 100000 };
+
+	for (int layer = 0; layer < 3; layer++) {
+		char enabled[40], bytes[40], hits[40];
+		static void *p[COUNT];
+		snprintf(enabled, sizeof(enabled), "%s.enabled", names[layer]);
+		snprintf(bytes, sizeof(bytes), "%s.bytes", names[layer]);
+		snprintf(hits, sizeof(hits), "%s.hits", names[layer]);
+		if (!get(enabled))
+			continue; /* compiled out */
+		for (int i = 0; i < COUNT; i++)
+			p[i] = hak_malloc(sizes[layer]);
+		for (int i = 0; i < COUNT; i++)
+			hak_free(p[i]);
+		ck_assert_msg(get(bytes) > 0, "%s", bytes);
+		set_bool(enabled, false);
+		ck_assert(!get(enabled));
+		/* A refill or flush away: the cache is gone. */
+		for (int i = 0; i < COUNT; i++)
+			p[i] = hak_malloc(sizes[layer]);
+		uint64_t served = get(hits);
+		for (int i = 0; i < COUNT; i++)
+			hak_free(p[i]);
+		ck_assert_msg(get(bytes) == 0, "%s: %lu", bytes, get(bytes));
+		hak_free(hak_malloc(sizes[layer]));
+		ck_assert_uint_eq(get(hits), served);
+		set_bool(enabled, true);
+		for (int i = 0; i < COUNT; i++)
+			p[i] = hak_malloc(sizes[layer]);
+		for (int i = 0; i < COUNT; i++)
+			hak_free(p[i]);
+		for (int i = 0; i < 100; i++)
+			hak_free(hak_malloc(sizes[layer]));
+		if (HAK_STATS)
+			ck_assert_msg(get(hits) > served, "%s", hits);
+	}
+	set_bool("whale.enabled", false);
+	hak_free(hak_malloc(3 * MiB));
+	ck_assert_uint_eq(get("whale.bytes"), 0);
+	set_bool("whale.enabled", true);
+	hak_free(hak_malloc(3 * MiB));
+	ck_assert_uint_ge(get("whale.bytes"), 3 * MiB);
+	set_size("whale.max_bytes", 1 * MiB);
+	ck_assert_uint_lt(get("whale.bytes"), 3 * MiB);
+}
+END_TEST
+
+START_TEST(thread_tcache_can_be_switched_off)
+{
+	uint64_t hits;
+
+	set_bool("thread.tcache.enabled", false);
+	hak_free(hak_malloc(64));
+	hits = get("tls.tiny.hits");
+	for (int i = 0; i < 100; i++)
+		hak_free(hak_malloc(64));
+	ck_assert_uint_eq(get("tls.tiny.hits"), hits);
+	set_bool("thread.tcache.enabled", true);
+	set_size("thread.tcache.max", 512);
+	ck_assert_uint_eq(get("thread.tcache.max"), 512);
+	for (int i = 0; i < 100; i++)
+		hak_free(hak_malloc(1000));
+	ck_assert_uint_eq(get("tls.tiny.hits"), hits);
+}
+END_TEST
+
+START_TEST(an_arena_is_made_used_reset_and_destroyed)
+{
+	unsigned arena, again;
+	size_t length = sizeof(arena);
+	char name[80];
+	void *p[1000];
+
+	ck_assert_int_eq(hak_mallctl("arenas.create", &arena, &length, NULL, 0), 0);
+	ck_assert_uint_eq(get("arenas.narenas"), arena + 1);
+	for (int i = 0; i < 1000; i++)
+		p[i] = hak_mallocx(100, HAK_ARENA(arena) | HAK_TCACHE_NONE);
+	void *whale = hak_mallocx(2 * MiB, HAK_ARENA(arena) | HAK_TCACHE_NONE);
+	void *other = hak_malloc(100);
+	snprintf(name, sizeof(name), "stats.arenas.%u.small.allocated", arena);
+	ck_assert_uint_eq(get(name), 1000 * hak_malloc_usable_size(p[0]));
+	snprintf(name, sizeof(name), "stats.arenas.%u.large.allocated", arena);
+	ck_assert_uint_eq(get(name), hak_malloc_usable_size(whale));
+	unsigned found = 0;
+	ck_assert_int_eq(hak_mallctl("arenas.lookup", &found, &length, &p[3],
+	    sizeof(void *)), 0);
+	ck_assert_uint_eq(found, arena);
+	snprintf(name, sizeof(name), "arena.%u.reset", arena);
+	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), 0);
+	snprintf(name, sizeof(name), "stats.arenas.%u.allocated", arena);
+	ck_assert_uint_eq(get(name), 0);
+	memset(other, 1, 100);
+	hak_free(other);
+	snprintf(name, sizeof(name), "arena.%u.destroy", arena);
+	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), 0);
+	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), ENOENT);
+	ck_assert_int_eq(hak_mallctl("arenas.create", &again, &length, NULL, 0), 0);
+	ck_assert_uint_eq(again, arena);
+	/* Those that threads use are not to be reset. */
+	ck_assert_int_eq(hak_mallctl("arena.0.reset", NULL, NULL, NULL, 0), EFAULT);
+	ck_assert_int_eq(hak_mallctl("arena.0.destroy", NULL, NULL, NULL, 0), EFAULT);
+}
+END_TEST
+
+START_TEST(a_thread_is_bound_to_an_arena)
+{
+	unsigned arena, old;
+	size_t length = sizeof(arena);
+
+	ck_assert_int_eq(hak_mallctl("arenas.create", &arena, &length, NULL, 0), 0);
+	ck_assert_int_eq(hak_mallctl("thread.arena", &old, &length, &arena, sizeof(arena)), 0);
+	void *p = hak_malloc(100);
+	ck_assert_uint_eq(page_map_get(p) >> LG_CLASSES, arena + 1);
+	hak_free(p);
+	unsigned wrong = 4000;
+	ck_assert_int_eq(hak_mallctl("thread.arena", NULL, NULL, &wrong, sizeof(wrong)), EFAULT);
+	ck_assert_uint_eq(get("thread.arena"), arena);
+	ck_assert_int_eq(hak_mallctl("thread.arena", NULL, NULL, &old, sizeof(old)), 0);
+}
+END_TEST
+
+START_TEST(explicit_caches_keep_what_they_are_given)
+{
+	unsigned cache;
+	size_t length = sizeof(cache);
+
+	ck_assert_int_eq(hak_mallctl("tcache.create", &cache, &length, NULL, 0), 0);
+	void *p = hak_mallocx(64, HAK_TCACHE(cache));
+	hak_dallocx(p, HAK_TCACHE(cache));
+	ck_assert_ptr_eq(hak_mallocx(64, HAK_TCACHE(cache)), p);
+	hak_dallocx(p, HAK_TCACHE(cache));
+	ck_assert_int_eq(hak_mallctl("tcache.flush", NULL, NULL, &cache, sizeof(cache)), 0);
+	ck_assert_int_eq(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)), 0);
+	ck_assert_int_eq(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)), EFAULT);
+	ck_assert_int_eq(hak_mallctl("tcache.flush", NULL, NULL, &cache, sizeof(cache)), EFAULT);
+}
+END_TEST
+
+START_TEST(text_is_taken_and_refused_as_types_say)
+{
+	char text[200];
+
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "1234"), 0);
+	ck_assert_int_eq(control_get_text("arenas.dirty_decay_ms", text, sizeof(text)), 0);
+	ck_assert_str_eq(text, "1234");
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "-1"), 0);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "-2"), EINVAL);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "86400001"), EINVAL);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "9223372036854775808"), EINVAL);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", ""), EINVAL);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "12x"), EINVAL);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", " 12"), EINVAL);
+	ck_assert_int_eq(control_set_text("tls.enabled", "1"), EINVAL);
+	ck_assert_int_eq(control_set_text("tls.enabled", "true"), 0);
+	ck_assert_int_eq(control_set_text("whale.max_bytes", "-1"), EINVAL);
+	ck_assert_int_eq(control_set_text("stats.allocated", "1"), EPERM);
+	ck_assert_int_eq(control_set_text("thread.arena", "0"), EPERM);
+	ck_assert_int_eq(control_get_text("thread.allocated", text, sizeof(text)), EPERM);
+	ck_assert_int_eq(control_set_text("arena.4096.purge", ""), 0);
+	ck_assert_int_eq(control_set_text("arena.4096.purge", "1"), EINVAL);
+	ck_assert_int_eq(control_set_text("nonsense", "1"), ENOENT);
+	ck_assert_int_eq(control_get_text("version", text, sizeof(text)), 0);
+	ck_assert_str_eq(text, HAK_VERSION);
+}
+END_TEST
+
+START_TEST(site_rules_are_taken_refused_and_removed)
+{
+	char rule[64], text[300];
+
+	ck_assert_int_eq(control_set_text("site.add", "no rule"), EINVAL);
+	ck_assert_int_eq(control_set_text("site.add", "=name"), EINVAL);
+	ck_assert_int_eq(control_set_text("site.add", "pattern="), EINVAL);
+	ck_assert_int_eq(control_set_text("site.add", "x=0123456789012345678901234567890123"), EINVAL);
+	ck_assert_int_eq(control_set_text("site.remove", "libx*"), ENOENT);
+	for (int i = 0; i < 256; i++) {
+		snprintf(rule, sizeof(rule), "lib%d.so*=name%d", i, i % 4);
+		ck_assert_int_eq(control_set_text("site.add", rule), 0);
+	}
+	ck_assert_int_eq(control_set_text("site.add", "one=more"), ENOSPC);
+	ck_assert_uint_eq(get("site.count"), 256);
+	ck_assert_int_eq(control_get_text("site.7.rule", text, sizeof(text)), 0);
+	ck_assert_str_eq(text, "lib7.so*=name3");
+	ck_assert_int_eq(control_get_text("site.256.rule", text, sizeof(text)), ENOENT);
+	ck_assert_int_eq(control_set_text("site.remove", "lib7.so*"), 0);
+	ck_assert_uint_eq(get("site.count"), 255);
+	/* A rule of the same pattern is replaced. */
+	ck_assert_int_eq(control_set_text("site.add", "lib8.so*=other"), 0);
+	ck_assert_uint_eq(get("site.count"), 255);
+}
+END_TEST
+
+#define ADD(name) tcase_add_test(test_case, name)
+
+int main(void)
+{
+	Suite *suite = suite_create("control");
+	TCase *test_case = tcase_create("control");
+	SRunner *runner;
+
+	tcase_set_timeout(test_case, 120);
+	ADD(every_row_is_found_by_its_name_alone);
+	ADD(every_row_that_can_be_read_is_and_in_its_size_alone);
+	ADD(every_row_that_can_be_written_takes_its_own_value_back);
+	ADD(indexes_out_of_range_are_enoent);
+	ADD(allocated_is_the_sum_of_usable_sizes);
+	ADD(allocated_is_exact_after_threads_joined);
+	ADD(a_thread_knows_its_bytes);
+	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
+	ADD(thread_tcache_can_be_switched_off);
+	ADD(an_arena_is_made_used_reset_and_destroyed);
+	ADD(a_thread_is_bound_to_an_arena);
+	ADD(explicit_caches_keep_what_they_are_given);
+	ADD(text_is_taken_and_refused_as_types_say);
+	ADD(site_rules_are_taken_refused_and_removed);
+	suite_add_tcase(suite, test_case);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
