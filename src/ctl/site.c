@@ -20,23 +20,11 @@ struct rule {
 /* Guarded by site_lock; the first site_rules are in use. */
 static struct rule rules[SITE_RULES_MAX];
 
-/* What return addresses led to. A word each, so that reading needs no lock:
- * address | arena's id (0: none) | generation. An entry of another generation is
- * none: rules changed since, or an object was loaded. */
-#define GENERATION_BITS 6
-#define ARENA_BITS 10
-#define LG_ENTRIES 12
-#if defined(__x86_64__)
-#define ADDRESS_SHIFT 0
-#else
-#define ADDRESS_SHIFT 2 /* instructions are aligned */
-#endif
-_Static_assert(ADDRESS_BITS - ADDRESS_SHIFT + ARENA_BITS + GENERATION_BITS <= 64,
-    "an entry fits a word");
-_Static_assert(ARENAS_LIMIT < 1u << ARENA_BITS, "an entry holds any arena");
+_Static_assert(ARENAS_LIMIT < 1u << (SITE_KIND_BITS - SITE_GENERATION_BITS),
+    "an entry holds any arena");
 
-static AO_t entries[1u << LG_ENTRIES];
-static AO_t generation;
+AO_t site_entries[1u << LG_SITE_ENTRIES];
+AO_t site_generation;
 
 #if __GLIBC_PREREQ(2, 35)
 
@@ -113,44 +101,24 @@ static bool is_dynamic_linker(uintptr_t start)
 
 static void forget(void)
 {
-	AO_fetch_and_add_full(&generation, 1);
+	AO_fetch_and_add_full(&site_generation, 1);
 }
 
-static SLOW_PATH struct arena *find_slow(const void *return_address, AO_t *entry,
-    size_t seen)
+SLOW_PATH struct arena *site_find(const void *return_address)
 {
 	const char *name;
 	uintptr_t start;
-	struct arena *arena = NULL;
+	size_t seen = AO_load_acquire(&site_generation);
 
 	if (!object_at((const char *)return_address - 1, &name, &start))
 		return NULL;
-	arena = arena_of_object(name);
-	if (is_dynamic_linker(start)) {
+	struct arena *arena = arena_of_object(name);
+	if (is_dynamic_linker(start))
 		forget();
-		return arena;
-	}
-	AO_store(entry, (AO_t)return_address >> ADDRESS_SHIFT <<
-	    (ARENA_BITS + GENERATION_BITS) |
-	    (AO_t)(arena ? arena->id : 0) << GENERATION_BITS |
-	    (seen & ((1u << GENERATION_BITS) - 1)));
+	else
+		AO_store(site_entry(return_address), site_word(return_address, seen) |
+		    (AO_t)(arena ? arena->id : 0) << SITE_GENERATION_BITS);
 	return arena;
-}
-
-struct arena *site_find(const void *return_address)
-{
-	size_t address = (size_t)return_address >> ADDRESS_SHIFT;
-	size_t seen = AO_load_acquire(&generation);
-	AO_t *entry = &entries[address * 0x9e3779b97f4a7c15u >> (64 - LG_ENTRIES)];
-	size_t word = AO_load(entry);
-	size_t low = word & (((size_t)1 << GENERATION_BITS) - 1);
-
-	if (likely(word >> (ARENA_BITS + GENERATION_BITS) == address &&
-	    low == (seen & (((size_t)1 << GENERATION_BITS) - 1)))) {
-		size_t id = word >> GENERATION_BITS & ((1u << ARENA_BITS) - 1);
-		return id ? arena_get((unsigned)id) : NULL;
-	}
-	return find_slow(return_address, entry, seen);
 }
 
 /* The generation counts within a few bits: what is left of the one that had the
@@ -159,8 +127,8 @@ static void rules_changed(size_t count)
 {
 	flag_store(&site_rules, count);
 	forget();
-	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-		AO_store(&entries[i], 0);
+	for (size_t i = 0; i < sizeof(site_entries) / sizeof(site_entries[0]); i++)
+		AO_store(&site_entries[i], 0);
 	size_t old;
 	do
 		old = flag_load(&settings.layers);

@@ -17,6 +17,7 @@
 
 static void *malloc_slow(size_t size, const void *caller);
 static void free_slow(void *p);
+static void free_missed(void *p);
 static void *calloc_slow(size_t size, const void *caller);
 
 /* Up to TINY_MAX 15 instructions, above 22. */
@@ -37,7 +38,7 @@ void hak_free(void *p)
 		return free_slow(p);
 	size_t class = AO_short_load(&t->map[granule]) ^ t->tag;
 	if (unlikely(class >= CLASSES || !tcache_push(t, class, p)))
-		return free_slow(p);
+		return free_missed(p);
 }
 
 void *hak_calloc(size_t count, size_t size)
@@ -70,7 +71,9 @@ struct route route_of(const void *caller)
 		route.cache = tcache_get();
 	}
 	if (unlikely(flag_load(&site_rules))) {
-		struct arena *arena = site_find(caller);
+		size_t tag = site_cached(caller);
+		struct arena *arena = tag == SITE_UNKNOWN ? site_find(caller) :
+		    arena_get((unsigned)(tag >> LG_CLASSES));
 		if (arena && route.cache)
 			route.cache = tcache_for(arena);
 		else if (arena)
@@ -79,26 +82,59 @@ struct route route_of(const void *caller)
 	return route;
 }
 
+/* With site rules this is the common way: NULL says nothing. The thread's cache for
+ * what is large is among its sites, under its own tag. */
+ALWAYS_INLINE void *malloc_sited(struct tcache *t, size_t size, const void *caller)
+{
+	size_t tag = site_cached(caller);
+	size_t class = size <= TINY_MAX ? size_class_tiny[(size + 7) / 8] :
+	    size_class_above_tiny(size);
+
+	if (tag == 0 && class < CLASS_L2)
+		return tcache_pop(t, class);
+	tag = tag ? tag : t->tag;
+	for (t = t->sites; t; t = t->next_site)
+		if (t->tag == tag)
+			return tcache_pop(t, class);
+	return NULL;
+}
+
 static NO_INLINE void *malloc_slow(size_t size, const void *caller)
 {
-	struct route route = route_of(caller);
-
-	/* With site rules this is the common way. */
-	if (likely(route.cache && size <= TINY_MAX)) {
-		void *p = tcache_pop(route.cache, size_class_tiny[(size + 7) / 8]);
-		if (p)
+	if (tcache_self->is_sited && size <= L25_MAX) {
+		void *p = malloc_sited(tcache_self, size, caller);
+		if (likely(p))
 			return p;
 	}
-	return allocate(size, 1, false, route);
+	return allocate(size, 1, false, route_of(caller));
 }
 
 static NO_INLINE void *calloc_slow(size_t size, const void *caller)
 {
+	if (tcache_self->is_sited && size <= L2_MAX) {
+		void *p = malloc_sited(tcache_self, size, caller);
+		if (likely(p))
+			return memset(p, 0, size);
+	}
 	return allocate(size, 1, true, route_of(caller));
 }
 
 static NO_INLINE void free_slow(void *p)
 {
+	deallocate(p, true);
+}
+
+/* Of an address that the fast path may look up. */
+static NO_INLINE void free_missed(void *p)
+{
+	size_t entry = AO_short_load(&tcache_self->map[(uintptr_t)p >> LG_GRANULE]);
+
+	/* With sites: most of it belongs to one of their caches. */
+	for (struct tcache *t = tcache_self->sites; t; t = t->next_site) {
+		size_t class = entry ^ t->tag;
+		if (class < CLASSES && tcache_push(t, class, p))
+			return;
+	}
 	deallocate(p, true);
 }
 

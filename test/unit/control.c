@@ -335,6 +335,8 @@ START_TEST(a_layer_goes_off_and_on_while_it_is_in_use)
 			p[i] = hak_malloc(sizes[layer]);
 		for (int i = 0; i < COUNT; i++)
 			hak_free(p[i]);
+		for (int i = 0; i < 3; i++)
+			hak_free(hak_malloc(sizes[layer]));
 		ck_assert_msg(get(bytes) > 0, "%s", bytes);
 		set_bool(enabled, false);
 		ck_assert(!get(enabled));

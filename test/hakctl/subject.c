@@ -1,0 +1,165 @@
+/*
+ * A process to look at, run on hakmem by preloading. Prints "ready" (and more, see
+ * each kind) once its heap is what it says, and stays until it is killed.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OBJECTS 1000
+#define BYTES 16000
+
+static void *objects[OBJECTS];
+
+static void ready(const char *format, long number)
+{
+	printf(format, number);
+	fflush(stdout);
+}
+
+/* 16 MB: enough for the background thread to start. */
+static void grow(void)
+{
+	for (int i = 0; i < OBJECTS; i++) {
+		objects[i] = malloc(BYTES);
+		memset(objects[i], 1, BYTES);
+	}
+}
+
+static void stay(void)
+{
+	for (;;)
+		pause();
+}
+
+/* allocates and frees without end */
+static void *spin(void *unused)
+{
+	unsigned x = (unsigned)(size_t)&unused;
+	void *own[256] = { NULL };
+
+	for (;;) {
+		x = x * 1103515245 + 12345;
+		free(own[x >> 24]);
+		own[x >> 24] = malloc(8 + (x >> 10) % 2000);
+	}
+	return NULL;
+}
+
+static void run_spin(long threads)
+{
+	pthread_t thread;
+
+	grow();
+	for (long i = 0; i < threads; i++)
+		if (pthread_create(&thread, NULL, spin, NULL) != 0)
+			exit(1);
+	ready("ready\n", 0);
+	stay();
+}
+
+/* All is freed but one object in a hundred: what purge can give back. */
+static void run_free(void)
+{
+	grow();
+	for (int i = 0; i < OBJECTS; i++)
+		if (i % 100)
+			free(objects[i]);
+	ready("ready\n", 0);
+	stay();
+}
+
+static void run_closefrom(void)
+{
+	struct timespec while_it_starts = { 0, 300000000 };
+
+	grow();
+	nanosleep(&while_it_starts, NULL);
+	closefrom(3);
+	ready("ready\n", 0);
+	stay();
+}
+
+/* The child has a heap and a segment of its own. */
+static void run_fork(void)
+{
+	grow();
+	pid_t child = fork();
+	if (child == 0) {
+		grow();
+		grow();
+		stay();
+	}
+	ready("ready %ld\n", child);
+	stay();
+}
+
+/* The child never allocates: it has none. */
+static void run_quiet_fork(void)
+{
+	grow();
+	pid_t child = fork();
+	if (child == 0)
+		stay();
+	ready("ready %ld\n", child);
+	stay();
+}
+
+/* Ends at once when a line comes. */
+static void run_exit(void)
+{
+	grow();
+	ready("ready\n", 0);
+	getchar();
+	_exit(0);
+}
+
+/* From now on what this library allocates is asked for when a line comes. */
+static void run_library(const char *path)
+{
+	void *library = dlopen(path, RTLD_NOW);
+	void *(*allocate)(size_t) = library ?
+	    (void *(*)(size_t))dlsym(library, "allocate") : NULL;
+
+	if (!allocate)
+		exit(1);
+	grow();
+	ready("ready\n", 0);
+	getchar();
+	for (int i = 0; i < 100; i++)
+		memset(allocate(50000), 1, 50000);
+	ready("done\n", 0);
+	stay();
+}
+
+int main(int argc, char **argv)
+{
+	const char *kind = argc > 1 ? argv[1] : "sleep";
+
+	if (strcmp(kind, "sleep") == 0) {
+		grow();
+		ready("ready\n", 0);
+		stay();
+	}
+	if (strcmp(kind, "spin") == 0)
+		run_spin(argc > 2 ? atol(argv[2]) : 16);
+	if (strcmp(kind, "free") == 0)
+		run_free();
+	if (strcmp(kind, "closefrom") == 0)
+		run_closefrom();
+	if (strcmp(kind, "fork") == 0)
+		run_fork();
+	if (strcmp(kind, "quiet-fork") == 0)
+		run_quiet_fork();
+	if (strcmp(kind, "exit") == 0)
+		run_exit();
+	if (strcmp(kind, "library") == 0 && argc > 2)
+		run_library(argv[2]);
+	return 1;
+}
