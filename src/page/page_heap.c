@@ -189,8 +189,8 @@ static void heap_init(void)
 
 static bool region_map(size_t size)
 {
-	char *hint = heap.hint && (uintptr_t)heap.hint > size ?
-	    heap.hint - size : NULL;
+	char *above = heap.hint ? heap.hint : page_map_place(FOR_HEAP);
+	char *hint = (uintptr_t)above > size ? above - size : NULL;
 	char *region = os_map_aligned(hint, size, CHUNK);
 
 	if (!region)

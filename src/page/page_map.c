@@ -13,6 +13,14 @@ _Static_assert(ARENAS_LIMIT < 1u << (16 - LG_CLASSES), "an entry holds any arena
 /* Of the address space below the highest mapping, what a window covers. */
 #define WINDOW (64 * GiB)
 
+/* What the map covers where it can, 256 MiB of it, and where in that memory is
+ * asked for: clear of what small programs, Java (to 32 GiB) and Go (from 768 GiB)
+ * like to have. A random distance apart, as the system's own choice would be. */
+#define COVERED ((size_t)1 << 41)
+#define HEAP_PLACE (512 * GiB)
+#define WHALE_PLACE (1536 * GiB)
+#define PLACE_RANDOM (128 * GiB)
+
 /* The extent map: a root by GiB, leaves by granule. */
 #define LG_LEAF (30 - LG_GRANULE)
 #define LEAF_BYTES (sizeof(AO_t) << LG_LEAF)
@@ -21,6 +29,7 @@ _Static_assert(ARENAS_LIMIT < 1u << (16 - LG_CLASSES), "an entry holds any arena
 #define WAS_OURS ((void *)1)
 
 struct page_map page_map;
+static uint64_t random_bits; /* fixed before the first mapping */
 struct lock page_map_lock = LOCK_INITIALIZER;
 
 static uint64_t writable[PIECES / 64]; /* guarded by page_map_lock */
@@ -50,11 +59,25 @@ static bool init_window(void)
 	return true;
 }
 
+/* Can memory be had where the map is to be? */
+static bool place_is_free(void)
+{
+	char *probe = os_map(page_map_place(FOR_HEAP), PAGE);
+
+	if (probe)
+		os_unmap(probe, PAGE);
+	return (uintptr_t)probe && (uintptr_t)probe < COVERED;
+}
+
 bool page_map_init(void)
 {
-	size_t granules = (size_t)1 << LG_PAGE_MAP;
+	size_t granules = COVERED >> LG_GRANULE;
 
-	if (os_is_address_space_limited())
+	/* As random as the system makes the places of libraries and stacks; who
+	 * learns an object's address learns nothing more than from mmap's own. */
+	random_bits = ((uintptr_t)&page_map ^ (uintptr_t)&granules << 16) *
+	    0x9e3779b97f4a7c15u >> 16;
+	if (os_is_address_space_limited() || !place_is_free())
 		return init_window();
 	page_map.map = os_reserve_readable(granules * sizeof(*page_map.map));
 	if (!page_map.map)
@@ -63,13 +86,54 @@ bool page_map_init(void)
 	return true;
 }
 
+void *page_map_place(enum page_map_use use)
+{
+	if (page_map.map && page_map.limit == 0)
+		return NULL; /* a window: where the system likes */
+	return (void *)((use == FOR_HEAP ? HEAP_PLACE : WHALE_PLACE) +
+	    (random_bits % PLACE_RANDOM & ~(2 * MiB - 1)));
+}
+
+unsigned page_map_get_high(size_t granule)
+{
+	/* Pairs with the store in ensure_high. */
+	uint16_t *high = pointer_load_acquire(&page_map.high);
+
+	return high && granule < (size_t)1 << LG_PAGE_MAP ?
+	    AO_short_load(&high[granule]) : 0;
+}
+
+/* The map that has the granule. */
+static uint16_t *map_of(size_t granule)
+{
+	return granule >= page_map.first && granule < page_map.end ? page_map.map :
+	    (uint16_t *)flag_load(&page_map.high);
+}
+
+/* Holds page_map_lock. */
+static bool ensure_high(void)
+{
+	uint16_t *high;
+
+	if (flag_load(&page_map.high))
+		return true;
+	high = os_reserve_readable(sizeof(*high) << LG_PAGE_MAP);
+	/* Pairs with the load in page_map_get_high. */
+	pointer_store_release(&page_map.high, high);
+	return high != NULL;
+}
+
 /* Holds page_map_lock. */
 static bool ensure_writable(size_t first, size_t last)
 {
 	for (size_t piece = first / PIECE_GRANULES; piece <= last / PIECE_GRANULES; piece++) {
 		if (writable[piece / 64] >> piece % 64 & 1)
 			continue;
-		if (!os_make_writable(&page_map.map[piece * PIECE_GRANULES], PIECE))
+		uint16_t *map = map_of(piece * PIECE_GRANULES);
+		if (!map && !ensure_high())
+			return false;
+		map = map_of(piece * PIECE_GRANULES);
+		if (!os_make_writable(&map[piece * PIECE_GRANULES], PIECE))
 			return false;
 		writable[piece / 64] |= (uint64_t)1 << piece % 64;
 		counter_add_owned(&piece_bytes, PIECE);
@@ -95,7 +159,7 @@ static bool ensure_leaves(size_t first, size_t last)
 
 static AO_t *slot_of(size_t granule)
 {
-	if (granule < page_map.first || granule >= page_map.end)
+	if (granule >= (size_t)1 << LG_PAGE_MAP)
 		return NULL;
 	/* Pairs with the store in ensure_leaves. */
 	AO_t *leaf = pointer_load_acquire(&leaves[granule >> LG_LEAF]);
@@ -111,7 +175,7 @@ static void write_entries(const struct extent *extent, bool whole,
 	for (; granule < end; granule++) {
 		/* Pairs with the load in page_map_extent. */
 		pointer_store_release(slot_of(granule), descriptor);
-		AO_short_store(&page_map.map[granule], (unsigned short)entry);
+		AO_short_store(&map_of(granule)[granule], (unsigned short)entry);
 	}
 }
 
@@ -120,7 +184,7 @@ bool page_map_set(struct extent *extent, bool whole)
 	size_t first = (uintptr_t)extent->base >> LG_GRANULE;
 	size_t last = first + (extent->size - 1) / GRANULE;
 
-	if (first < page_map.first || last >= page_map.end)
+	if (last >= (size_t)1 << LG_PAGE_MAP)
 		return false;
 	lock_acquire(&page_map_lock);
 	bool ready = ensure_writable(first, whole ? last : first) &&
@@ -188,7 +252,8 @@ size_t page_map_resident(void)
 			piece |= 63; /* none of these 64 */
 		if (!(writable[piece / 64] >> piece % 64 & 1))
 			continue;
-		total += os_resident(&page_map.map[piece * PIECE_GRANULES], PIECE);
+		total += os_resident(&map_of(piece * PIECE_GRANULES)[piece * PIECE_GRANULES],
+		    PIECE);
 		void *leaf = (void *)flag_load(&leaves[piece * PIECE_GRANULES >> LG_LEAF]);
 		if (leaf && leaf != last)
 			total += os_resident(leaf, LEAF_BYTES);

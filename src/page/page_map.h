@@ -8,10 +8,15 @@
  *   the extent map   64 bits: the descriptor (struct extent); for the slow
  *                    paths.
  *
- * The page map covers the whole user address space: reserved read-only,
- * unbacked, made writable piece by piece. Where address space is limited it is
- * a window over the part that mmap hands out, page_map.limit is 0 (so that the
- * fast path, which compares with it, leaves everything to the slow one) and
+ * The page map is reserved read-only, unbacked, and made writable piece by piece.
+ * It covers the lowest part of the address space alone, where hakmem asks the
+ * system for its memory (page_map_place), so that it takes little of a limit on
+ * address space and of what mlockall(2) goes through. What the system maps
+ * elsewhere all the same is in a second map, high, made when it is first needed,
+ * that the fast path does not know.
+ * Where address space is limited from the start, or that part of it is taken, the
+ * map is a window over the part that mmap hands out, page_map.limit is 0 (so that
+ * the fast path, which compares with it, leaves everything to the slow one) and
  * page_map_get checks the range.
  *
  * Entries of live memory do not change; a reader that holds a live object needs
@@ -43,7 +48,9 @@ struct extent {
 struct page_map {
 	uint16_t *map;    /* biased: map[address >> LG_GRANULE] */
 	size_t limit;     /* granules that the fast path may look up */
-	size_t first, end; /* granules that exist */
+	size_t first, end; /* granules that map has */
+	AO_t high;        /* uint16_t *: of all granules, for those that map has not;
+			   * published once */
 };
 
 extern struct page_map page_map;
@@ -52,15 +59,22 @@ extern struct lock page_map_lock; /* leaf; for fork */
 /* False: no address space at all. */
 bool page_map_init(void);
 
+unsigned page_map_get_high(size_t granule);
+
 /* The entry of an address, any address. */
 static inline unsigned page_map_get(const void *p)
 {
 	size_t granule = (uintptr_t)p >> LG_GRANULE;
 
-	if (granule < page_map.first || granule >= page_map.end)
-		return 0;
+	if (unlikely(granule < page_map.first || granule >= page_map.end))
+		return page_map_get_high(granule);
 	return AO_short_load(&page_map.map[granule]);
 }
+
+/* Where to ask the system for memory for slabs and extents, or for whales, when
+ * nothing was mapped yet: below that. */
+enum page_map_use { FOR_HEAP, FOR_WHALES };
+void *page_map_place(enum page_map_use use);
 
 /* Describe extent's granules: the entry and the descriptor, in all of them
  * (whole) or in the first alone. False: no memory, nothing changed. */

@@ -50,17 +50,23 @@ static struct whale *cache_take(size_t size, size_t alignment)
 	return best;
 }
 
+/* Where to ask for so much. */
+static void *place_for(size_t size, size_t alignment)
+{
+	lock_acquire(&whale_lock);
+	char *above = hint ? hint : page_map_place(FOR_WHALES);
+	lock_release(&whale_lock);
+	return (uintptr_t)above > size ?
+	    (char *)(((uintptr_t)above - size) & ~(alignment - 1)) : NULL;
+}
+
 static struct whale *whale_map(size_t size, size_t alignment)
 {
 	struct whale *w = metadata_alloc(sizeof(*w));
 
 	if (!w)
 		return NULL;
-	lock_acquire(&whale_lock);
-	char *below = (uintptr_t)hint > size ?
-	    (char *)(((uintptr_t)hint - size) & ~(alignment - 1)) : NULL;
-	lock_release(&whale_lock);
-	w->extent.base = os_map_aligned(below, size, alignment);
+	w->extent.base = os_map_aligned(place_for(size, alignment), size, alignment);
 	if (!w->extent.base) {
 		metadata_free(w, sizeof(*w));
 		return NULL;
@@ -287,7 +293,8 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 	size = round_up(size, GRANULE);
 	size_t old_size = w->extent.size, old_mapped = w->mapped;
 	if (!resize_in_place(w, size)) {
-		char *place = may_move ? os_map_aligned(NULL, size, GRANULE) : NULL;
+		char *place = may_move ?
+		    os_map_aligned(place_for(size, GRANULE), size, GRANULE) : NULL;
 		if (!place)
 			return NULL;
 		/* Some kernels unmap the place before they fail, and by now it may
