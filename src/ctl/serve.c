@@ -172,9 +172,9 @@ static bool refresh(void)
 	struct snapshot *s = snapshot_at(next);
 	volatile AO_t *sequence = (volatile AO_t *)&segment->sequence[next];
 
-	AO_store(sequence, AO_load(sequence) + 1);
-	/* Pairs with the reader's look at the sequence after it copied. */
-	AO_nop_full();
+	/* Odd before anything else is written. Pairs with the reader's look at the
+	 * sequence after it copied. */
+	AO_fetch_and_add_full(sequence, 1);
 	s->epoch = snapshot_at(!next)->epoch;
 	collect(s, segment->arena_rows);
 	AO_store_release(sequence, AO_load(sequence) + 1);

@@ -27,7 +27,8 @@
 #include "ctl/segment.h"
 
 #define ROWS 9u
-#define LIMIT_MS 20000
+/* hakctl waits 30 s for a deed. */
+#define LIMIT_MS 40000
 #define KEEP 16384 /* of what hakctl printed, for the message */
 
 enum mail { MAIL_HONEST, MAIL_SILENT, MAIL_NONSENSE, MAIL_STALE, MAIL_KINDS };

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Damaged and hostile segments: HAKCTL_FUZZ rounds (100), from seed HAKCTL_SEED.
-# shellcheck source=test/hakctl/lib.sh
+# shellcheck source=test/lib.sh
 . "${0%/*}/../lib.sh"
 : "${HAKCTL:=${BUILDDIR:-.}/hakctl}"
 [ -x "$HAKCTL" ] || skip "no hakctl was built"

@@ -2,6 +2,7 @@
 # Sourced by the scripts here, instead of ../lib.sh. Takes from the environment, too,
 #   HAKCTL  the hakctl under test; without it the one in BUILDDIR
 # and gives:
+# shellcheck source=test/lib.sh
 . "${0%/*}/../lib.sh"
 : "${HAKCTL:=${BUILDDIR:-.}/hakctl}"
 [ -x "$HAKCTL" ] || skip "no hakctl was built"
@@ -9,6 +10,7 @@ overrides || skip "hakmem is not preloadable"
 have jq || skip "no jq"
 
 subjects=
+# shellcheck disable=SC2154
 trap 'for p in $subjects; do kill -KILL $p 2>/dev/null; done; rm -rf "$tmp"' EXIT
 ${CC:-cc} -std=gnu11 -O1 "${0%/*}/subject.c" -o "$tmp/subject" -pthread -ldl || exit 1
 
