@@ -29,4 +29,5 @@ need() {
 }
 
 build_packages='autoconf automake libtool pkg-config gcc g++ make libc6-dev
-libatomic-ops-dev check valgrind'
+libatomic-ops-dev check valgrind libjansson-dev libncurses-dev
+libmicrohttpd-dev'

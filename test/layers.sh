@@ -5,7 +5,7 @@ seen=0 bad=0
 rank() {
 	case $1 in
 	base) echo 0 ;; page) echo 1 ;; arena) echo 2 ;;
-	tcache) echo 3 ;; ctl) echo 4 ;; entry) echo 5 ;;
+	tcache) echo 3 ;; ctl) echo 4 ;; entry) echo 5 ;; hakctl) echo 6 ;;
 	hakmem) echo 0 ;;
 	*) echo "layers: $1: a folder without a place" >&2; echo 9 ;;
 	esac
@@ -15,6 +15,14 @@ for file in "$src"/*/*.[ch]; do
 	from=$(rank "$folder")
 	for include in $(sed -n 's|^#include "\([^"]*\)/[^"]*".*|\1|p' "$file"); do
 		seen=$((seen + 1))
+		# The tool is a program of its own.
+		case $folder/$include in
+		hakctl/hakctl | hakctl/ctl | hakctl/base | hakctl/hakmem) ;;
+		hakctl/*)
+			echo "layers: $file includes $include/, of the library"
+			bad=$((bad + 1))
+			;;
+		esac
 		if [ "$(rank "$include")" -gt "$from" ]; then
 			echo "layers: $file includes $include/, a layer above"
 			bad=$((bad + 1))

@@ -1,0 +1,71 @@
+/*
+ * A process that hakctl looks at: its stats segment (ctl/segment.h), found through
+ * /proc/PID/task/TID/fd and mapped. Nothing in the segment is trusted: offsets
+ * and counts are checked against its size before use, text may lack its 0.
+ */
+#ifndef HAK_HAKCTL_TARGET_H
+#define HAK_HAKCTL_TARGET_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "ctl/segment.h"
+
+struct target {
+	pid_t pid;
+	int pidfd;                 /* so that another process with its pid is no match */
+	char command[32];          /* /proc/PID/comm, printable */
+	int fd;                    /* of the segment */
+	struct segment *segment;   /* mapped; writable if may_write */
+	size_t size;
+	struct segment header;     /* a checked copy: its offsets are within size */
+	bool may_write;
+	bool is_fresh;             /* the process answered the last refresh */
+	struct snapshot *snapshot; /* a checked copy, ours */
+	size_t snapshot_bytes;
+};
+
+enum target_result {
+	TARGET_OK,
+	TARGET_NO_PROCESS,     /* ended, or never was */
+	TARGET_NOT_ALLOWED,
+	TARGET_NOT_HAKMEM,     /* does not run on hakmem, or is too young or small to have a segment */
+	TARGET_DAMAGED,        /* a segment that makes no sense */
+	TARGET_OTHER_VERSION,
+	TARGET_FAILED,         /* hakctl's own fault: no memory, no more files */
+};
+
+/* Attach; afterwards target_refresh. Everything but TARGET_OK leaves nothing open. */
+enum target_result target_open(struct target *target, pid_t pid);
+void target_close(struct target *target);
+/* What a result means, for a message: "process ended", "permission denied"... */
+const char *target_explain(enum target_result result);
+
+/* Has the process ended? */
+bool target_is_gone(const struct target *target);
+/* Is it stopped (SIGSTOP, a debugger)? It cannot answer then. */
+bool target_is_stopped(const struct target *target);
+/* Why it does not answer, for a message: "is stopped", "does not answer"... */
+const char *target_silence(const struct target *target);
+/* Nanoseconds since the snapshot was taken. */
+uint64_t target_age_ns(const struct target *target);
+
+/* Get a whole snapshot into target->snapshot: rings the bell, waits up to
+ * wait_ms for an answer, and takes what there is (a stopped or hung process does
+ * not answer; is_fresh tells). Follows a segment that was replaced. Counts in it
+ * are within bounds afterwards. */
+enum target_result target_refresh(struct target *target, int wait_ms);
+
+/* Ask through the mailbox. Returns 0, an errno of the process's answer, ETIMEDOUT
+ * (does not answer) or EACCES (may not). reply: SEGMENT_REPLY + 1 bytes, 0 at its
+ * end; *length without it. name, value: "" for none. */
+int target_ask(struct target *target, enum mailbox_command command,
+    const char *name, const char *value, char *reply, size_t *length, int wait_ms);
+
+/* Processes whose command or executable name is name, or the pid that name is, or
+ * with NULL every process on hakmem that may be looked at. Of several that have a
+ * name only those on hakmem count; is there none, the first of them. Returns how
+ * many of max, -1: the /proc folder cannot be read. */
+int target_find(const char *name, pid_t *pids, int max);
+
+#endif
