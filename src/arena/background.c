@@ -21,6 +21,8 @@
 #define PASS_MS_MAX 1000
 /* While the process is busy, how often the service is served. */
 #define SERVE_MS 100
+/* After its start it lets so much time pass. */
+#define SETTLE_MS 20
 /* It runs shallow code of ours alone, but static TLS comes off the stack. */
 #define STACK_BYTES (512 * KiB)
 
@@ -32,6 +34,7 @@ static AO_t retry_ms; /* no start before then */
 static AO_t start_ms; /* of the process */
 /* 1: asked since the last pass began. The futex the thread sleeps on. */
 static unsigned asked;
+static unsigned never; /* a futex that nobody wakes */
 static struct lock fork_lock = LOCK_INITIALIZER;
 static AO_t runs, first_run_ms, last_run_ms;
 
@@ -82,7 +85,6 @@ static void rest(bool left, bool busy, unsigned bell)
 {
 	long ms = left ? pass_interval_ms() : -1;
 	unsigned *word = left || busy ? NULL : &asked;
-	static unsigned never;
 
 	if (busy && (ms < 0 || ms > SERVE_MS))
 		ms = SERVE_MS;
@@ -113,6 +115,8 @@ static void *run(void *unused)
 	bool left = false;
 
 	pthread_setname_np(pthread_self(), "hakmem");
+	/* Most processes that get this far end soon: no work for those. */
+	futex_wait(&never, 0, SETTLE_MS);
 	flag_store(&background_state, BACKGROUND_RUNNING);
 	if (service)
 		service->start();

@@ -236,7 +236,7 @@ static void add_totals(struct snapshot *s)
 	s->layers[LAYER_WHALE].hits = whales.hits;
 	s->layers[LAYER_WHALE].misses = whales.misses;
 	s->layers[LAYER_WHALE].bytes = whales.cached_bytes;
-	s->layers[LAYER_WHALE].capacity = s->whale_max_bytes;
+	s->layers[LAYER_WHALE].capacity = whale_cache_room();
 	s->allocated += s->whale_bytes;
 	/* Slabs that come or go between two looks must not turn the order over. */
 	uint64_t in_slabs = slabs > a->purged_bytes ? slabs - a->purged_bytes : 0;

@@ -74,7 +74,7 @@ struct snapshot_arena {
 };
 
 struct snapshot_thread {
-	int64_t tid;               /* 0: not known yet, or no thread's */
+	int64_t tid;               /* in the process's own pid namespace */
 	uint64_t arena;            /* index, from 0 */
 	uint64_t allocated, deallocated; /* bytes ever */
 	uint64_t cached, capacity; /* bytes */

@@ -14,7 +14,7 @@
 #include "hakctl/top.h"
 
 #define COLUMNS_MIN 60
-#define LINES_MIN 14
+#define LINES_MIN 16
 #define LINE_SIZE 512
 
 enum { COLOUR_SPARK = 1, COLOUR_TROUBLE, COLOUR_ENDED };
@@ -305,10 +305,10 @@ static int draw_sums(const struct top *top, const struct watch *w, int y)
 	snprintf(line, sizeof(line), "allocations %9s",
 	    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)));
 	put_line(top, y++, line, w, &w->allocations);
-	put(y++, 0, "wasted %s: caches %s, depots %s, slabs %s, dirty %s, muzzy %s, own %s",
-	    percent(stats_fragmentation(s), s->resident), bytes(s->tcache_bytes),
-	    bytes(s->depot_bytes), bytes(s->slab_free_bytes), bytes(s->dirty),
-	    bytes(s->muzzy), bytes(s->metadata));
+	put(y++, 0, "wasted %s: caches %s, slabs %s, pages %s, own data %s",
+	    percent(stats_fragmentation(s), s->resident),
+	    bytes(s->tcache_bytes + s->depot_bytes), bytes(s->slab_free_bytes),
+	    bytes(s->dirty + s->muzzy), bytes(s->metadata));
 	return y;
 }
 

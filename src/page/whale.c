@@ -10,6 +10,8 @@
 
 /* The cache may hold settings.whale_max_bytes, and a share of what is live. */
 #define CACHE_LIVE_SHARE 4
+/* Unmapped places that are remembered. */
+#define GAPS 128
 
 struct whale {
 	struct extent extent; /* first: the extent map points here */
@@ -25,7 +27,14 @@ struct lock whale_lock = LOCK_INITIALIZER;
 static struct link cache = { &cache, &cache };
 static struct link alive = { &alive, &alive };
 static struct whale_owner owners[ARENAS_LIMIT + 1];
-static char *hint; /* the lowest mapping so far: next to it mappings merge */
+/* Where to map: all mappings so far lie above frontier, next to each other so that
+ * the system merges them; what was unmapped above it is in gaps, to be used again:
+ * the maps of pages grow with the address space that was ever used. */
+static char *frontier;
+static struct gap {
+	char *base;
+	size_t size;
+} gaps[GAPS];
 static struct whale_stats stats;
 
 /* A dirty whale costs memory for as long as it rests, so a fit may waste an
@@ -50,14 +59,74 @@ static struct whale *cache_take(size_t size, size_t alignment)
 	return best;
 }
 
-/* Where to ask for so much. */
-static void *place_for(size_t size, size_t alignment)
+/* A place was unmapped: one gap with those that it touches. What there is no room
+ * to remember is lost as address space, the smallest first. Holds the lock. */
+static void gap_add(char *base, size_t size)
 {
-	lock_acquire(&whale_lock);
-	char *above = hint ? hint : page_map_place(FOR_WHALES);
-	lock_release(&whale_lock);
+	struct gap *smallest = &gaps[0];
+
+	for (int i = 0; i < GAPS; i++) {
+		struct gap *g = &gaps[i];
+		if (g->size && (g->base + g->size == base || base + size == g->base)) {
+			base = g->base < base ? g->base : base;
+			size += g->size;
+			g->size = 0;
+			i = -1; /* it may touch another now */
+		}
+	}
+	if (base == frontier) {
+		frontier += size;
+		return;
+	}
+	for (int i = 0; i < GAPS; i++)
+		if (gaps[i].size < smallest->size)
+			smallest = &gaps[i];
+	if (smallest->size < size)
+		*smallest = (struct gap) { base, size };
+}
+
+/* A place of that size at the top of the gap that fits best, or NULL. Holds the
+ * lock. */
+static char *gap_take(size_t size, size_t alignment)
+{
+	struct gap *best = NULL;
+
+	for (int i = 0; i < GAPS; i++)
+		if (gaps[i].size >= size + (alignment - GRANULE) &&
+		    (!best || gaps[i].size < best->size))
+			best = &gaps[i];
+	if (!best)
+		return NULL;
+	char *place = (char *)(((uintptr_t)best->base + best->size - size) &
+	    ~(alignment - 1));
+	best->size = (size_t)(place - best->base);
+	return place;
+}
+
+static char *place_at_frontier(size_t size, size_t alignment)
+{
+	char *above = frontier ? frontier : page_map_place(FOR_WHALES);
+
 	return (uintptr_t)above > size ?
 	    (char *)(((uintptr_t)above - size) & ~(alignment - 1)) : NULL;
+}
+
+/* Address space where the page map has it, if that can be. */
+static char *map_place(size_t size, size_t alignment)
+{
+	lock_acquire(&whale_lock);
+	char *gap = gap_take(size, alignment);
+	char *place = gap ? gap : place_at_frontier(size, alignment);
+	lock_release(&whale_lock);
+	char *base = os_map_aligned(place, size, alignment);
+	if (!base || base == place || !gap)
+		return base;
+	/* Somebody else took the gap. */
+	os_unmap(base, size);
+	lock_acquire(&whale_lock);
+	place = place_at_frontier(size, alignment);
+	lock_release(&whale_lock);
+	return os_map_aligned(place, size, alignment);
 }
 
 static struct whale *whale_map(size_t size, size_t alignment)
@@ -66,7 +135,7 @@ static struct whale *whale_map(size_t size, size_t alignment)
 
 	if (!w)
 		return NULL;
-	w->extent.base = os_map_aligned(place_for(size, alignment), size, alignment);
+	w->extent.base = map_place(size, alignment);
 	if (!w->extent.base) {
 		metadata_free(w, sizeof(*w));
 		return NULL;
@@ -84,12 +153,15 @@ static void whale_drop(struct whale *w)
 {
 	if (!w->purged)
 		os_purge(w->extent.base, w->mapped);
-	if (os_unmap(w->extent.base, w->mapped)) {
+	bool unmapped = os_unmap(w->extent.base, w->mapped);
+	lock_acquire(&whale_lock);
+	if (unmapped) {
+		gap_add(w->extent.base, w->mapped);
+		lock_release(&whale_lock);
 		metadata_free(w, sizeof(*w));
 		return;
 	}
 	w->purged = true;
-	lock_acquire(&whale_lock);
 	list_append(&cache, &w->link);
 	stats.cached++;
 	lock_release(&whale_lock);
@@ -134,8 +206,8 @@ void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 		count(w, 1);
 		owners[arena].nmalloc++;
 		list_push(&alive, &w->link);
-		if (!hint || w->extent.base < hint)
-			hint = w->extent.base;
+		if (!frontier || w->extent.base < frontier)
+			frontier = w->extent.base;
 	}
 	lock_release(&whale_lock);
 	if (!known) {
@@ -153,12 +225,19 @@ static struct whale *whale_of(const void *p)
 	    container_of(extent, struct whale, extent) : NULL;
 }
 
+/* Holds the lock. */
+static size_t cache_room(void)
+{
+	return flag_load(&settings.whale_max_bytes) +
+	    stats.live_bytes / CACHE_LIVE_SHARE;
+}
+
 /* Take the oldest out of the cache while it is too full or, at time now, has
  * decayed. Holds the lock. */
 static struct whale *cache_evict(uint64_t now, bool all)
 {
 	struct whale *w;
-	size_t room = flag_load(&settings.whale_max_bytes) + stats.live_bytes / CACHE_LIVE_SHARE;
+	size_t room = cache_room();
 	ssize_t decay_ms = setting_ms(&settings.dirty_decay_ms);
 
 	/* Purged ones lie at the end and stay: they could not be unmapped. */
@@ -247,7 +326,13 @@ static bool resize_in_place(struct whale *w, size_t size)
 	} else if (size < mapped) {
 		/* Where the tail cannot be unmapped it stays, without memory. */
 		os_purge(base + size, mapped - size);
-		set_size(w, size, os_unmap(base + size, mapped - size) ? size : mapped);
+		bool unmapped = os_unmap(base + size, mapped - size);
+		set_size(w, size, unmapped ? size : mapped);
+		if (unmapped) {
+			lock_acquire(&whale_lock);
+			gap_add(base + size, mapped - size);
+			lock_release(&whale_lock);
+		}
 	} else if (os_grow(base, mapped, size)) {
 		set_size(w, size, size);
 	} else {
@@ -271,7 +356,10 @@ static bool move_to(struct whale *w, size_t size, char *place)
 	bool known = page_map_set(&w->extent, false);
 	bool moved = known && os_remap_onto(old.base, w->mapped, size, place);
 	if (moved) {
+		gap_add(old.base, old_mapped);
 		w->mapped = size;
+		if (!frontier || place < frontier)
+			frontier = place;
 	} else {
 		if (known)
 			page_map_clear(&w->extent, false);
@@ -293,8 +381,7 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 	size = round_up(size, GRANULE);
 	size_t old_size = w->extent.size, old_mapped = w->mapped;
 	if (!resize_in_place(w, size)) {
-		char *place = may_move ?
-		    os_map_aligned(place_for(size, GRANULE), size, GRANULE) : NULL;
+		char *place = may_move ? map_place(size, GRANULE) : NULL;
 		if (!place)
 			return NULL;
 		/* Some kernels unmap the place before they fail, and by now it may
@@ -336,4 +423,12 @@ void whale_stats(struct whale_stats *out)
 	lock_acquire(&whale_lock);
 	*out = stats;
 	lock_release(&whale_lock);
+}
+
+size_t whale_cache_room(void)
+{
+	lock_acquire(&whale_lock);
+	size_t room = cache_room();
+	lock_release(&whale_lock);
+	return room;
 }

@@ -37,6 +37,8 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero);
 size_t whale_purge(bool all);
 
 void whale_stats(struct whale_stats *stats);
+/* Bytes that the cache may hold now. */
+size_t whale_cache_room(void);
 struct whale_owner whale_owner_stats(unsigned arena);
 /* A live whale of that arena, or NULL. */
 void *whale_any_of(unsigned arena);

@@ -70,6 +70,7 @@ static __thread bool thread_ended;
 static bool no_caches = true;
 static pthread_key_t exit_key;
 static AO_t process_capacity;
+static AO_t threads_made;
 
 static bool is_cached(const struct tcache *t, size_t class)
 {
@@ -494,8 +495,6 @@ void tcache_count(struct tcache *t)
 	struct thread_bytes *bytes = &t->bytes;
 	uint64_t allocated, freed, more, less;
 
-	if (unlikely(!t->tid) && t == tcache_self)
-		t->tid = syscall(SYS_gettid);
 	sum_bytes(t, &allocated, &freed);
 	for (struct tcache *site = t->sites; site; site = site->next_site) {
 		sum_bytes(site, &more, &less);
@@ -914,7 +913,8 @@ static SLOW_PATH struct tcache *tcache_new(void)
 		t = tcache_create(NULL);
 	if (!t)
 		return NULL;
-	t->tid = 0;
+	/* Not of the first thread: its id is the process's. */
+	t->tid = AO_fetch_and_add(&threads_made, 1) ? syscall(SYS_gettid) : 0;
 	t->is_sited = false;
 	tcache_self = t;
 	if (flag_load(&settings.layers) != t->seen_layers || t->seen_layers & SETTING_SITES)
@@ -960,7 +960,7 @@ void tcaches_after_fork_in_child(void)
 	if (own == &tcache_none)
 		return;
 	counter_add(&own->arena->threads, 1);
-	own->tid = 0;
+	own->tid = 0; /* the only thread */
 	for (struct tcache *site = own->sites; site; site = site->next_site)
 		counter_add(&site->arena->threads, 1);
 }
@@ -969,7 +969,7 @@ RACY_READER static void look(const struct tcache *t, struct tcache_view *view)
 {
 	view->arena = t->arena;
 	view->is_parked = t->is_parked;
-	view->tid = t->tid;
+	view->tid = t->tid ? t->tid : getpid();
 	view->is_thread = !t->is_parked && !t->is_explicit && !t->is_site;
 	sum_bytes(t, &view->allocated, &view->freed);
 	view->allocated -= t->bytes.allocated_base;

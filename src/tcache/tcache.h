@@ -76,7 +76,7 @@ struct tcache {
 	struct tcache *sites; /* of the same thread, for sites' arenas, by next_site */
 	struct tcache *next_site;
 	bool is_explicit, is_site; /* no thread's; not its first */
-	long tid;             /* 0: not asked yet; a system call */
+	long tid;             /* 0: the first thread's, whose start is to be cheap */
 	/* Of whales and what went past the stacks: bytes. */
 	AO_t other_allocated, other_freed;
 	/* Brought up to date by tcache_count; bases: what the thread found. */

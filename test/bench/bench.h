@@ -340,7 +340,7 @@ static inline void rest(void)
 	printf("resident idle %ld\n", resident_kib());
 }
 
-static inline uint64_t latency_at(int kind, uint64_t rank)
+static inline uint64_t latency_at(int kind, uint64_t rank, uint64_t max)
 {
 	size_t step = 0;
 
@@ -350,8 +350,9 @@ static inline uint64_t latency_at(int kind, uint64_t rank)
 		if (seen >= rank)
 			break;
 	}
-	/* The end of the step. */
-	return step < 16 ? step : ((17 + step % 16) << (step / 16 - 1)) - 1;
+	/* The end of the step, which may be past the greatest. */
+	uint64_t end = step < 16 ? step : ((17 + step % 16) << (step / 16 - 1)) - 1;
+	return end < max ? end : max;
 }
 
 static inline void report_latency(int kind, const char *name)
@@ -367,9 +368,9 @@ static inline void report_latency(int kind, const char *name)
 			max = latencies[t].max[kind];
 	}
 	printf("latency %s p50 %.0f p99 %.0f p99.9 %.0f max %.0f ns\n", name,
-	    (double)latency_at(kind, (calls + 1) / 2) * ns,
-	    (double)latency_at(kind, calls - calls / 100) * ns,
-	    (double)latency_at(kind, calls - calls / 1000) * ns, (double)max * ns);
+	    (double)latency_at(kind, (calls + 1) / 2, max) * ns,
+	    (double)latency_at(kind, calls - calls / 100, max) * ns,
+	    (double)latency_at(kind, calls - calls / 1000, max) * ns, (double)max * ns);
 }
 
 /* What the runner reads. */

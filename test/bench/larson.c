@@ -7,11 +7,13 @@
  * when it is freed.
  *
  * usage: larson [-t threads] [-n million replacements] [-s seed]
- *               [-c chunks a thread] [-r rounds a thread]
+ *               [-c chunks a thread] [-r rounds a thread] [-l] [-i idle seconds]
+ *               [-S]  (free with the size, by what the library has for it)
  */
-#include <limits.h>
-
 #include "bench.h"
+
+#include <dlfcn.h>
+#include <limits.h>
 
 #define MIN_SIZE 8
 #define MAX_SIZE 1024
@@ -31,15 +33,28 @@ struct line {
 };
 
 static size_t chunks = 10000;
+static void (*free_with_size)(void *, size_t);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 
 static void fill(struct line *l, struct chunk *c)
 {
 	c->size = MIN_SIZE + (unsigned)(next_random(&l->rng) % (MAX_SIZE - MIN_SIZE + 1));
-	c->p = must(malloc(c->size));
+	c->p = must(timed_malloc(c->size));
 	c->p[0] = (unsigned char)c->size;
 	c->p[c->size - 1] = (unsigned char)c->size;
+}
+
+static void release(const struct chunk *c)
+{
+	if (!free_with_size) {
+		timed_free(c->p);
+		return;
+	}
+	uint64_t began = timing ? ticks() : 0;
+	free_with_size(c->p, c->size);
+	if (began)
+		note_latency(LATENCY_FREE, began);
 }
 
 static void empty(struct line *l, struct chunk *c)
@@ -50,7 +65,28 @@ static void empty(struct line *l, struct chunk *c)
 		exit(1);
 	}
 	l->checksum += c->size;
-	free(c->p);
+	release(c);
+}
+
+/* What has a size of the library that serves malloc: another's would only call
+ * free. Not linked to, as few libraries have free_sized and a C program has no
+ * operator delete. */
+static void find_free_with_size(void)
+{
+	static const char *const names[] = { "free_sized", "_ZdlPvm" };
+	Dl_info serves, info;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		void *found = dlsym(RTLD_DEFAULT, names[i]);
+		void *plain = dlsym(RTLD_DEFAULT, "malloc");
+		if (found && plain && dladdr(found, &info) && dladdr(plain, &serves) &&
+		    info.dli_fbase == serves.dli_fbase) {
+			memcpy(&free_with_size, &found, sizeof(found));
+			fprintf(stderr, "larson: %s of %s\n", names[i], info.dli_fname);
+			return;
+		}
+	}
+	fprintf(stderr, "larson: no sized free: free\n");
 }
 
 static void *work(void *arg)
@@ -78,48 +114,39 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static int usage(void)
-{
-	fprintf(stderr, "usage: larson [-t threads] [-n million replacements]"
-	    " [-s seed]\n              [-c chunks a thread] [-r rounds a thread]\n");
-	return 2;
-}
-
 int main(int argc, char **argv)
 {
-	size_t threads = 1, millions = 40, rounds = 0;
-	uint64_t seed = SEED, checksum = 0;
-	int option;
+	size_t rounds = 0, sized = 0;
+	uint64_t checksum = 0;
+	const struct setting settings[] = {
+		NUMBER_SETTING('c', "chunks a thread", &chunks, 1, SIZE_MAX / 64),
+		NUMBER_SETTING('r', "rounds a thread", &rounds, 1, UINT_MAX),
+		SWITCH_SETTING('S', &sized),
+		LAST_SETTING,
+	};
+	struct options o = parse_settings(argc, argv, 40, settings);
+	size_t threads = o.threads, each = o.work * 1000000 / threads;
 
-	while ((option = getopt(argc, argv, "t:c:n:r:s:")) != -1) {
-		if (option == '?')
-			return usage();
-		size_t value = number(option, optarg);
-		switch (option) {
-		case 't': threads = value; break;
-		case 'c': chunks = value; break;
-		case 'n': millions = value; break;
-		case 'r': rounds = value; break;
-		case 's': seed = value; break;
-		}
-	}
-	size_t each = threads ? millions * 1000000 / threads : 0;
 	/* As many replacements a round as there are chunks, times five. */
-	if (!rounds && chunks)
+	if (!rounds)
 		rounds = each / chunks / 5 ? each / chunks / 5 : 1;
-	if (optind != argc || !threads || !chunks || rounds > each || rounds > UINT_MAX)
-		return usage();
+	if (rounds > each || rounds > UINT_MAX) {
+		fprintf(stderr, "larson: more rounds than replacements\n");
+		return 2;
+	}
+	if (sized)
+		find_free_with_size();
 	struct line *lines = must(aligned_alloc(64, threads * sizeof(*lines)));
 	for (size_t t = 0; t < threads; t++) {
 		lines[t] = (struct line) {
-			.rng = seeded(seed, t),
+			.rng = seeded(o.seed, t),
 			.chunks = must(malloc(chunks * sizeof(struct chunk))),
 			.replacements = each / rounds, .rounds = (unsigned)rounds,
 		};
 		for (size_t i = 0; i < chunks; i++)
 			fill(&lines[t], &lines[t].chunks[i]);
 	}
-	double start = seconds();
+	start_clock();
 	for (size_t t = 0; t < threads; t++) {
 		pthread_t thread;
 		if (pthread_create(&thread, NULL, work, &lines[t]) != 0) {
@@ -133,7 +160,7 @@ int main(int argc, char **argv)
 		while (!lines[t].done)
 			pthread_cond_wait(&ended, &lock);
 	pthread_mutex_unlock(&lock);
-	double took = seconds() - start;
+	double took = stop_clock();
 	for (size_t t = 0; t < threads; t++) {
 		for (size_t i = 0; i < chunks; i++)
 			empty(&lines[t], &lines[t].chunks[i]);
@@ -141,6 +168,7 @@ int main(int argc, char **argv)
 		free(lines[t].chunks);
 	}
 	free(lines);
+	rest();
 	/* A replacement is two operations. */
 	report(2.0 * (double)(each / rounds * rounds * threads), took, checksum);
 	return 0;

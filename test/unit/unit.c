@@ -252,6 +252,34 @@ START_TEST(whale_cache_serves_again_and_decays)
 }
 END_TEST
 
+/* Else the page map grows with every mapping that ever was. */
+START_TEST(whales_use_address_space_again)
+{
+	char *held[16] = { NULL }, *lowest = NULL, *highest = NULL;
+	unsigned seed = 7;
+	bool zeroed;
+
+	for (int i = 0; i < 20000; i++) {
+		unsigned r = (unsigned)rand_r(&seed);
+		char **place = &held[r % 16];
+		if (*place)
+			whale_free(*place);
+		*place = whale_alloc(MiB + r / 16 % (8 * MiB), GRANULE, 0, &zeroed);
+		ck_assert_ptr_nonnull(*place);
+		if (!lowest || *place < lowest)
+			lowest = *place;
+		if (!highest || *place > highest)
+			highest = *place;
+		if (i % 7 == 0)
+			whale_purge(true);
+	}
+	ck_assert_uint_lt((size_t)(highest - lowest), 2 * GiB);
+	for (int i = 0; i < 16; i++)
+		if (held[i])
+			whale_free(held[i]);
+}
+END_TEST
+
 START_TEST(whale_keeps_its_contents_when_it_grows)
 {
 	bool zeroed;
@@ -388,7 +416,7 @@ struct test_case {
 
 static const struct test_case *cases(size_t *count)
 {
-	static struct test_case all[24];
+	static struct test_case all[40];
 	size_t n = 0;
 
 #define ADD(module, test, signal) \
@@ -406,6 +434,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
+	ADD("whale", whales_use_address_space_again, 0);
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
 	ADD("whale", whale_alignment_holds, 0);
 	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
