@@ -154,27 +154,39 @@ static void slab_release(struct bin *bin, struct slab *slab)
 	slab_delete(slab);
 }
 
-/* Holds the lock. */
+/* Slots came back to the slab: to where it belongs now. Holds the lock. */
+static void settle(struct bin *bin, struct slab *slab, uint32_t now)
+{
+	slab->freed_ms = now;
+	if (slab->free == slab->slots &&
+	    (slab->slots == 1 || counter_get(&bin->empties) >= EMPTIES_MAX)) {
+		slab_release(bin, slab);
+		return;
+	}
+	place(bin, slab);
+	if (list_empty(&slab->to_purge))
+		list_append(&bin->to_purge, &slab->to_purge);
+}
+
+/* Holds the lock. Neighbours often come back together: one look-up for them. */
 static void return_locked(struct bin *bin, void **objects, unsigned n)
 {
 	uint32_t now = (uint32_t)os_now_ms();
+	struct slab *slab = NULL;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct slab *slab = slab_of(objects[i]);
-		if (unlikely(slab->extent.arena != bin->arena ||
-		    slab->extent.class != bin->class))
-			misuse_of_free(objects[i]);
-		slab_give(slab, objects[i]);
-		slab->freed_ms = now;
-		if (slab->free == slab->slots &&
-		    (slab->slots == 1 || counter_get(&bin->empties) >= EMPTIES_MAX)) {
-			slab_release(bin, slab);
-			continue;
+		if (!slab || !slab_has(slab, objects[i])) {
+			if (slab)
+				settle(bin, slab, now);
+			slab = slab_of(objects[i]);
+			if (unlikely(slab->extent.arena != bin->arena ||
+			    slab->extent.class != bin->class))
+				misuse_of_free(objects[i]);
 		}
-		place(bin, slab);
-		if (list_empty(&slab->to_purge))
-			list_append(&bin->to_purge, &slab->to_purge);
+		slab_give(slab, objects[i]);
 	}
+	if (slab)
+		settle(bin, slab, now);
 	counter_add_owned(&bin->live, (size_t)0 - n);
 	bin->freed_bytes += n * size_class_size(bin->class);
 }

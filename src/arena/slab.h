@@ -39,6 +39,12 @@ void slab_give(struct slab *slab, void *object);
 /* Give back the pages that hold no live slot. Returns bytes. */
 size_t slab_purge(struct slab *slab);
 
+/* Does the address lie in it? */
+static inline bool slab_has(const struct slab *slab, const void *p)
+{
+	return (size_t)((const char *)p - slab->extent.base) < slab->extent.size;
+}
+
 /* Bytes of its pages that are known to have no memory. */
 static inline size_t slab_purged_bytes(const struct slab *slab)
 {

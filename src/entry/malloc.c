@@ -127,10 +127,13 @@ static NO_INLINE void free_slow(void *p)
 /* Of an address that the fast path may look up. */
 static NO_INLINE void free_missed(void *p)
 {
-	size_t entry = AO_short_load(&tcache_self->map[(uintptr_t)p >> LG_GRANULE]);
+	struct tcache *own = tcache_self;
+	size_t entry = AO_short_load(&own->map[(uintptr_t)p >> LG_GRANULE]);
 
+	if ((entry ^ own->tag) < CLASSES && tcache_lay_aside(own, entry ^ own->tag, p))
+		return;
 	/* With sites: most of it belongs to one of their caches. */
-	for (struct tcache *t = tcache_self->sites; t; t = t->next_site) {
+	for (struct tcache *t = own->sites; t; t = t->next_site) {
 		size_t class = entry ^ t->tag;
 		if (class < CLASSES && tcache_push(t, class, p))
 			return;

@@ -86,7 +86,8 @@ static int add_named(struct processes *p, const char *name, bool is_strict)
 	if (n < 0)
 		return complain("cannot read /proc: %s", strerror(errno));
 	if (n == 0 && is_strict)
-		return complain("%s: no such process", name);
+		return complain(strspn(name, "0123456789") == strlen(name) ?
+		    "%s: no such process" : "%s: no process of that name", name);
 	for (int i = 0; i < n; i++) {
 		enum target_result result = add(p, pids[i]);
 		if (result != TARGET_OK && is_strict)

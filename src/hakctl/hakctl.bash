@@ -47,7 +47,13 @@ _hakctl() {
 		return ;;
 	--interval | --count | --listen)
 		return ;;
-	--diff | -o)
+	--colour)
+		mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$current")
+		return ;;
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W 'prometheus openmetrics' -- "$current")
+		return ;;
+	--diff | -o | --output)
 		compopt -o default
 		return ;;
 	esac
@@ -58,8 +64,9 @@ _hakctl() {
 			--interval --count --diff' ;;
 		get) words=--values ;;
 		purge) words=--site ;;
-		map) words=-o ;;
-		export) words=--listen ;;
+		top) words='--interval --count' ;;
+		map) words='-o --output --colour' ;;
+		export) words='-o --output --listen --format' ;;
 		esac
 		words="$words --json --help" ;;
 	*)

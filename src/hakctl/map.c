@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "hakctl/commands.h"
@@ -19,7 +20,7 @@
 /* 1 TiB of heap: who says more is not believed, */
 #define CHUNKS_MAX (1u << 19)
 /* nor who always has more to say. */
-#define WAIT_MAP_MS 30000
+#define WAIT_MAP_SECONDS 30
 
 const char *const map_kind_names[MAP_KINDS] = { "slab", "clean", "dirty", "muzzy" };
 
@@ -114,11 +115,19 @@ static void sort(struct map *map)
 	map->count = kept;
 }
 
+static time_t seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
 static int get_map(struct target *target, struct map *map)
 {
 	char reply[SEGMENT_REPLY + 1], value[24];
 	uint64_t cursor = 0, next = 0;
-	uint64_t end = target_age_ns(target) + WAIT_MAP_MS * 1000000ull;
+	time_t end = seconds_now() + WAIT_MAP_SECONDS;
 	size_t length;
 
 	do {
@@ -128,7 +137,7 @@ static int get_map(struct target *target, struct map *map)
 		if (error)
 			return complain_answer(target, error);
 		if (!take_reply(map, reply, length, &next) || (next && next <= cursor) ||
-		    target_age_ns(target) > end)
+		    seconds_now() > end)
 			return complain("%d: its answer makes no sense", target->pid);
 		cursor = next;
 	} while (next);

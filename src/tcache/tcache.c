@@ -616,6 +616,15 @@ static void send_parcels(struct tcache *t)
 			send(t, &t->parcels[i]);
 }
 
+bool tcache_lay_aside(struct tcache *t, size_t class, void *object)
+{
+	if (!t->bins[class].is_aside)
+		return false;
+	push_aside(t, class, object);
+	ask_if_due(t);
+	return true;
+}
+
 void tcache_free_to(struct tcache *t, void *object, unsigned entry)
 {
 	if (entry >> LG_CLASSES != t->arena->id) {

@@ -141,6 +141,9 @@ struct tcache *tcache_for(struct arena *arena);
 
 /* What free does when the stack did not serve. class < CLASS_WHALE; entry: the object's in the page map. */
 void tcache_free_slow(void *object, unsigned entry);
+/* The first thing to try for an object of t's arena: is it a class whose objects
+ * are laid aside? */
+bool tcache_lay_aside(struct tcache *t, size_t class, void *object);
 /* The same by a cache of the caller's choice, which is the calling thread's or
  * used by no other now. */
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed);

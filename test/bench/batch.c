@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('z', "size", &size, sizeof(struct item), 1 << 30),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 20000, settings);
+	struct options options = parse_settings(argc, argv, 80000, settings);
 
 	run_shares(&options, work);
 	return 0;

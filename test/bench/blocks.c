@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('z', "greatest KiB", &greatest, 64, 1 << 20),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 2000, settings);
+	struct options options = parse_settings(argc, argv, 1000, settings);
 
 	if (greatest & (greatest - 1)) {
 		fprintf(stderr, "blocks: -z takes a power of two\n");

@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('c', "objects a thread", &held, 1, 1 << 24),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 5000, settings);
+	struct options options = parse_settings(argc, argv, 10000, settings);
 
 	mailboxes = own_pages(options.threads * sizeof(*mailboxes));
 	run_shares(&options, work);

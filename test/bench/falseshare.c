@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('z', "size", &size, 1, 1 << 20),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 200, settings);
+	struct options options = parse_settings(argc, argv, 1000, settings);
 
 	if (active && passive) {
 		fprintf(stderr, "falseshare: -a or -p\n");

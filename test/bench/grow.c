@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('c', "held by a thread", &held, 1, 1 << 24),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 2000, settings);
+	struct options options = parse_settings(argc, argv, 8000, settings);
 
 	run_shares(&options, work);
 	return 0;

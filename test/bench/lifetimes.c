@@ -58,7 +58,7 @@ static uint64_t work(struct share *s)
 
 int main(int argc, char **argv)
 {
-	struct options options = parse_options(argc, argv, 4000);
+	struct options options = parse_options(argc, argv, 30000);
 
 	run_shares(&options, work);
 	return 0;

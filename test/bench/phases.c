@@ -79,7 +79,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('k', "one in how many survives", &one_in, 1, SIZE_MAX),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, MIXES, settings);
+	struct options options = parse_settings(argc, argv, 2 * MIXES, settings);
 
 	phases = options.work;
 	run_shares(&options, work);

@@ -89,7 +89,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('z', "greatest size", &greatest, MIN_SIZE, 1 << 30),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 10000, settings);
+	struct options options = parse_settings(argc, argv, 20000, settings);
 
 	queue = own_pages(depth * sizeof(struct item *));
 	producers = options.threads;

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('m', "MiB live", &mib, 1, 1 << 20),
 		LAST_SETTING,
 	};
-	struct options options = parse_settings(argc, argv, 5000, settings);
+	struct options options = parse_settings(argc, argv, 10000, settings);
 	size_t mean = (mib << 20) / slots;
 
 	if (mean < 2 * sizeof(struct item) || mean > UINT32_MAX / 2 || slots < options.threads) {
