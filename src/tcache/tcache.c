@@ -620,6 +620,10 @@ bool tcache_lay_aside(struct tcache *t, size_t class, void *object)
 {
 	if (!t->bins[class].is_aside)
 		return false;
+	/* What is laid aside says nothing of the other stacks: those that rest are to
+	 * be seen all the same. */
+	if (unlikely(++t->slow_events % COLLECT_EVENTS == 0))
+		collect_step(t);
 	push_aside(t, class, object);
 	ask_if_due(t);
 	return true;
