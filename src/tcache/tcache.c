@@ -14,6 +14,7 @@
  * flushes alternate (so that a larger one would have saved them) to what
  * GROWN_* allow. */
 #define START 6u
+#define CACHE_LINE 64u
 #define RARE_ALLOCS 1024u
 #define BASE_OBJECTS 254u
 #define BASE_BYTES (32 * KiB)
@@ -181,6 +182,15 @@ static size_t allocs_seen(const struct tcache *t, size_t class)
 	return HAK_STATS ? counter_get(&t->allocs[class]) : 0;
 }
 
+/* Half of it, which a refill takes, is a cache line of objects at least: two threads
+ * that start side by side must not share one for good. */
+static unsigned start_capacity(size_t class)
+{
+	unsigned line = 2 * CACHE_LINE / (unsigned)size_class_size(class);
+
+	return line > START ? line : START;
+}
+
 /* How many objects the stack may be made for after the event. */
 static unsigned most_capacity(const struct tcache *t, size_t class,
     enum slow_event event)
@@ -316,7 +326,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	else if (freeing && class >= CLASS_L25)
 		return;
 	else if (!b->slots)
-		resize(t, class, most < START ? most : START);
+		resize(t, class, clamp(start_capacity(class), 1, most));
 	else if (!rare && b->capacity < most)
 		resize(t, class, clamp(2u * b->capacity + 2, 1, most));
 }
