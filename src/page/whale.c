@@ -8,8 +8,9 @@
 #include "page/metadata.h"
 #include "page/os.h"
 
-/* The cache may hold settings.whale_max_bytes, and a share of what is live. */
-#define CACHE_LIVE_SHARE 4
+/* The cache may hold so much more than was live at most within a decay time and is
+ * not now, and settings.whale_max_bytes. */
+#define CACHE_SPARE (32 * MiB)
 /* Unmapped places that are remembered. */
 #define GAPS 128
 
@@ -36,27 +37,81 @@ static struct gap {
 	size_t size;
 } gaps[GAPS];
 static struct whale_stats stats;
+static size_t peak_bytes; /* most of stats.live_bytes since peak_ms */
+static uint64_t peak_ms;
 
-/* A dirty whale costs memory for as long as it rests, so a fit may waste an
- * eighth at most. */
+/* Into the cache and out of it. Hold the lock. */
+static void cache_add(struct whale *w, struct link *after)
+{
+	list_insert(after, &w->link);
+	stats.cached++;
+	stats.cached_bytes += w->purged ? 0 : w->mapped;
+}
+
+static void cache_remove(struct whale *w)
+{
+	list_remove(&w->link);
+	stats.cached--;
+	stats.cached_bytes -= w->purged ? 0 : w->mapped;
+}
+
+/* The mapping behind the first keep bytes of a cached whale as one of its own, next
+ * to it in the cache. NULL: no memory for a descriptor. Holds the lock. */
+static struct whale *split(struct whale *w, size_t keep)
+{
+	struct whale *rest = metadata_alloc(sizeof(*rest));
+
+	if (!rest)
+		return NULL;
+	struct link *before = w->link.prev;
+	cache_remove(w);
+	*rest = *w;
+	list_init(&rest->link);
+	rest->extent.base += keep;
+	rest->mapped -= keep;
+	w->mapped = keep;
+	cache_add(w, before);
+	cache_add(rest, &w->link);
+	return rest;
+}
+
+/* The cached whale that fits best, cut to size: what is freed in any sizes serves
+ * any others, without a page fault. */
 static struct whale *cache_take(size_t size, size_t alignment)
 {
 	struct whale *best = NULL;
 
 	for (struct link *l = cache.next; l != &cache; l = l->next) {
 		struct whale *w = container_of(l, struct whale, link);
-		if (w->mapped < size || w->mapped - size > size / 8 ||
-		    ((uintptr_t)w->extent.base & (alignment - 1)))
+		if (w->mapped < size || ((uintptr_t)w->extent.base & (alignment - 1)))
 			continue;
 		if (!best || w->mapped < best->mapped)
 			best = w;
 	}
-	if (best) {
-		list_remove(&best->link);
-		stats.cached--;
-		stats.cached_bytes -= best->purged ? 0 : best->mapped;
-	}
+	if (!best || (best->mapped - size > size / 8 && !split(best, size)))
+		return NULL;
+	cache_remove(best);
 	return best;
+}
+
+/* One with those in the cache that touch it. Holds the lock. */
+static void coalesce(struct whale *w)
+{
+	struct link *l = cache.next;
+
+	while (l != &cache) {
+		struct whale *other = container_of(l, struct whale, link);
+		bool before = other->extent.base + other->mapped == w->extent.base;
+		bool behind = w->extent.base + w->mapped == other->extent.base;
+		l = l->next;
+		if (other->purged || (!before && !behind))
+			continue;
+		cache_remove(other);
+		if (before)
+			w->extent.base = other->extent.base;
+		w->mapped += other->mapped;
+		metadata_free(other, sizeof(*other));
+	}
 }
 
 /* A place was unmapped: one gap with those that it touches. What there is no room
@@ -162,8 +217,7 @@ static void whale_drop(struct whale *w)
 		return;
 	}
 	w->purged = true;
-	list_append(&cache, &w->link);
-	stats.cached++;
+	cache_add(w, cache.prev);
 	lock_release(&whale_lock);
 }
 
@@ -174,6 +228,8 @@ static void count(const struct whale *w, int sign)
 
 	stats.live += (size_t)(ptrdiff_t)sign;
 	stats.live_bytes += (size_t)sign * w->mapped;
+	if (stats.live_bytes > peak_bytes)
+		peak_bytes = stats.live_bytes;
 	owner->live += (size_t)(ptrdiff_t)sign;
 	owner->live_bytes += (size_t)sign * w->extent.size;
 }
@@ -228,8 +284,10 @@ static struct whale *whale_of(const void *p)
 /* Holds the lock. */
 static size_t cache_room(void)
 {
-	return flag_load(&settings.whale_max_bytes) +
-	    stats.live_bytes / CACHE_LIVE_SHARE;
+	size_t room = CACHE_SPARE + peak_bytes - stats.live_bytes;
+	size_t most = flag_load(&settings.whale_max_bytes);
+
+	return room < most ? room : most;
 }
 
 /* Take the oldest out of the cache while it is too full or, at time now, has
@@ -239,18 +297,23 @@ static struct whale *cache_evict(uint64_t now, bool all)
 	struct whale *w;
 	size_t room = cache_room();
 	ssize_t decay_ms = setting_ms(&settings.dirty_decay_ms);
+	size_t excess = stats.cached_bytes > room ? stats.cached_bytes - room : 0;
 
 	/* Purged ones lie at the end and stay: they could not be unmapped. */
 	for (struct link *l = cache.prev; l != &cache; l = l->prev) {
 		w = container_of(l, struct whale, link);
 		if (w->purged)
 			continue;
-		if (!all && stats.cached_bytes <= room &&
-		    (decay_ms < 0 || now - w->freed_ms < (uint64_t)decay_ms))
+		bool decayed = decay_ms >= 0 && now - w->freed_ms >= (uint64_t)decay_ms;
+		if (!all && !excess && !decayed)
 			return NULL;
-		list_remove(&w->link);
-		stats.cached--;
-		stats.cached_bytes -= w->mapped;
+		/* No more than what is too much. */
+		struct whale *rest = NULL;
+		excess = round_up(excess, MiB);
+		if (!all && !decayed && w->mapped > excess + MiB)
+			rest = split(w, w->mapped - excess);
+		w = rest ? rest : w;
+		cache_remove(w);
 		return w;
 	}
 	return NULL;
@@ -261,6 +324,12 @@ size_t whale_purge(bool all)
 	uint64_t now = os_now_ms();
 	size_t total = 0;
 
+	lock_acquire(&whale_lock);
+	if ((ssize_t)(now - peak_ms) > setting_ms(&settings.dirty_decay_ms)) {
+		peak_bytes = stats.live_bytes;
+		peak_ms = now;
+	}
+	lock_release(&whale_lock);
 	for (;;) {
 		lock_acquire(&whale_lock);
 		struct whale *w = cache_evict(now, all);
@@ -286,9 +355,8 @@ void whale_free(void *p)
 	w->freed_ms = os_now_ms();
 	if (flag_load(&settings.layers) >> LAYER_WHALE & 1 &&
 	    setting_ms(&settings.dirty_decay_ms) != 0) {
-		list_push(&cache, &w->link);
-		stats.cached++;
-		stats.cached_bytes += w->mapped;
+		coalesce(w);
+		cache_add(w, &cache);
 		w = NULL;
 	}
 	lock_release(&whale_lock);
