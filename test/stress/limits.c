@@ -1,0 +1,82 @@
+/*
+ * limit.soft_bytes: above it free memory goes back long before its decay time, and
+ * where that does not help the callback is told. arena.<i>.soft_bytes does the same
+ * for the slabs of one arena.
+ */
+#include "../harness.h"
+
+#define OBJECTS 10000
+#define SIZE 10000u
+#define LIMIT ((size_t)64 << 20)
+
+static void *objects[OBJECTS];
+static volatile size_t told;
+
+static void
+over(size_t resident)
+{
+	told = resident;
+}
+
+static void
+set(const char *name, void *value, size_t size)
+{
+	CHECK(hak_mallctl(name, NULL, NULL, value, size) == 0);
+}
+
+/* Wait until the condition holds; the default decay time is five seconds. */
+#define WITHIN_A_SECOND(condition) \
+	do { \
+		int tries_ = 0; \
+		while (!(condition) && tries_++ < 20) \
+			usleep(50000); \
+		CHECK(condition); \
+	} while (0)
+
+int
+main(void)
+{
+	void (*callback)(size_t) = over;
+	size_t limit = LIMIT, none = 0;
+	long long purges, resident;
+	int i;
+
+	if (stat_get("stats.resident") < 0)
+		return 77;
+	set("limit.callback", &callback, sizeof(callback));
+	set("limit.soft_bytes", &limit, sizeof(limit));
+	CHECK(stat_get("limit.soft_bytes") == (long long)LIMIT);
+	for (i = 0; i < OBJECTS; i++) {
+		objects[i] = hak_malloc(SIZE);
+		CHECK(objects[i] != NULL);
+		memset(objects[i], 1, SIZE);
+	}
+	if (stat_get("stats.background_thread.num_threads") == 0)
+		return 77;
+	WITHIN_A_SECOND(told > LIMIT);
+	purges = stat_get("limit.purges");
+	CHECK(purges > 0);
+
+	/* All but a tenth is freed: below the limit, but for what waits to decay. */
+	for (i = 0; i < OBJECTS; i++)
+		if (i % 10) {
+			hak_free(objects[i]);
+			objects[i] = NULL;
+		}
+	WITHIN_A_SECOND(stat_get("stats.resident") < (long long)LIMIT);
+
+	/* Without a limit what is freed rests for a while. */
+	set("limit.soft_bytes", &none, sizeof(none));
+	for (i = 0; i < OBJECTS; i++)
+		if (!objects[i]) {
+			objects[i] = hak_malloc(SIZE);
+			memset(objects[i], 1, SIZE);
+		}
+	resident = stat_get("stats.resident");
+	for (i = 0; i < OBJECTS; i++)
+		if (i % 10)
+			hak_free(objects[i]);
+	usleep(500000);
+	CHECK(stat_get("stats.resident") > resident * 3 / 4);
+	return 0;
+}
