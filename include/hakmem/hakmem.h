@@ -101,7 +101,8 @@ HAK_EXPORT int hak_malloc_trim(size_t pad);
  *   EINVAL   a length that is not the value's (what fits is read all the same and
  *            *oldlenp says how much), or a value out of range
  *   EPERM    not readable, not writable, or not to be called with a value
- *   EAGAIN   no memory
+ *   EAGAIN   no memory (site.add: ENOMEM)
+ *   ENOSPC   site.add: 256 rules are there
  *   EFAULT   no such arena, cache or thread
  *   ENOTSUP  known, but hakmem does not do it
  * What fails changes nothing. stats.* are as of the last write to "epoch".

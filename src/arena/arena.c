@@ -117,6 +117,7 @@ struct arena *arena_create(const char *name)
 	struct arena *arena = name ? find_named(name) : NULL;
 	if (!arena && (arena = take_id())) {
 		arena->is_created = true;
+		arena->is_site = name != NULL;
 		arena->is_destroyed = false;
 		flag_store(&arena->dirty_decay_ms, ARENA_INHERITS);
 		flag_store(&arena->soft_bytes, 0);

@@ -26,6 +26,7 @@ struct arena {
 	uint64_t made_ms;
 	/* Under arenas_lock. */
 	bool is_created;     /* by arena_create */
+	bool is_site;        /* by a name: may be asked for again at any time */
 	bool is_destroyed;   /* and may be created again */
 	char name[ARENA_NAME];
 	struct inbox inbox;

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "arena/background.h"
+#include "ctl/site.h"
 #include "page/metadata.h"
 #include "page/os.h"
 #include "page/page_heap.h"
@@ -166,6 +167,8 @@ static void add_arena(struct collection *c, struct arena *arena)
 	row->whale_bytes = whales.live_bytes;
 	row->whale_nmalloc = whales.nmalloc;
 	arena_get_name(arena, row->name);
+	if (flag_load(&site_rules) && row->name[0])
+		row->rules = site_rules_of(arena);
 }
 
 /* Take off what lies in caches; what is left is the program's. */

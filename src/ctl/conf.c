@@ -236,6 +236,7 @@ static bool parse(const char *source, const char *text, bool sites)
 	bool good = true;
 
 	while (text && *text) {
+		text += strspn(text, " \t");
 		struct span item = { text, strcspn(text, ",\n") };
 		if (*text == '#')
 			item.length = strcspn(text, "\n");

@@ -452,6 +452,7 @@ static int ctl_arena_purge(const struct ctl_place *place, enum action action,
 	return purge(place, true);
 }
 
+/* What reset and destroy have in common. */
 static int end_arena(const struct ctl_place *place, void (*end)(struct arena *))
 {
 	struct arena *arena;
@@ -460,7 +461,8 @@ static int end_arena(const struct ctl_place *place, void (*end)(struct arena *))
 	if (error)
 		return error;
 	/* A thread's cache would give out what is freed here. */
-	if (!arena || !arena->is_created || counter_get(&arena->threads))
+	if (!arena || !arena->is_created || counter_get(&arena->threads) ||
+	    (arena->is_site && end == arena_destroy))
 		return EFAULT;
 	end(arena);
 	return 0;
@@ -952,8 +954,9 @@ int control(const struct ctl_place *place, void *old, size_t *old_length,
 		error = write_value(place, new);
 	if (!error && reads)
 		error = read_value(place, old, old_length);
-	else if (!error && !writes && row->kind == CTL_KIND_STAT)
-		error = read_stat(place, &(union value) { .number = 0 });
+	else if (!error && !writes && row->access & CTL_R && !reading_makes(place->row))
+		/* Nothing to be done, but is there such a thing? */
+		error = handle(place, READ, &(union value) { .number = 0 });
 	if (!error && writes && !writes_first(place->row))
 		error = write_value(place, new);
 	return error;

@@ -42,6 +42,7 @@ static int memfd = -1;
 static bool has_own_files;
 static unsigned last_bell;
 static uint64_t last_activity, refreshed_ns, pressure_ns;
+static bool active; /* something changed since serve() last told so */
 
 static struct mailbox *mailbox(void)
 {
@@ -161,12 +162,12 @@ static bool was_active(const struct snapshot *s)
 
 	for (int layer = 0; layer < LAYERS; layer++)
 		activity += s->layers[layer].hits + s->layers[layer].misses;
-	bool active = activity != last_activity;
+	bool changed = activity != last_activity;
 	last_activity = activity;
-	return active;
+	return changed;
 }
 
-static bool refresh(void)
+static void refresh(void)
 {
 	unsigned next = !segment->current;
 	struct snapshot *s = snapshot_at(next);
@@ -183,7 +184,7 @@ static bool refresh(void)
 		/* Last, so that who finds it finds a segment that is whole. */
 		memcpy(segment->magic, SEGMENT_MAGIC, sizeof(segment->magic));
 	refreshed_ns = s->taken_ns;
-	return was_active(s);
+	active |= was_active(s);
 }
 
 /* Slots of the granule's slab in use, in 255ths. Reads a descriptor that may be
@@ -353,8 +354,7 @@ static void watch_limit(void)
 
 static bool serve(void)
 {
-	bool active = false;
-	uint64_t now = collect_now_ns();
+	uint64_t now = collect_now_ns(), seen = refreshed_ns;
 
 	if (!segment)
 		return false;
@@ -364,12 +364,15 @@ static bool serve(void)
 	bool answered = rung && answer();
 	if (collect_rows() > segment->arena_rows)
 		segment_make();
-	if (!answered || now >= refreshed_ns + REFRESH_NS) {
-		active = refresh();
+	if (!answered || now >= refreshed_ns + REFRESH_NS)
+		refresh();
+	if (refreshed_ns != seen) {
 		watch_limit();
 		watch_pressure(now);
 	}
-	return active;
+	bool again = active;
+	active = false;
+	return again;
 }
 
 struct background_service segment_service = { start, serve, NULL };

@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <link.h>
 #include <string.h>
 
@@ -60,13 +59,65 @@ static const char *program_path(void)
 	return program_invocation_name;
 }
 
+/* Does c fit the pattern's first element: ?, [a-z], [!a-z], \c or c? *next is behind
+ * it. */
+static bool fits(const char *pattern, char c, const char **next)
+{
+	bool negate, found = false;
+
+	if (*pattern == '[' && strchr(pattern + 2, ']')) {
+		const char *p = pattern + 1;
+		negate = *p == '!';
+		p += negate;
+		do {
+			bool is_range = p[1] == '-' && p[2] != ']' && p[2];
+			found |= is_range ? c >= p[0] && c <= p[2] : c == *p;
+			p += is_range ? 3 : 1;
+		} while (*p && *p != ']');
+		*next = p + (*p == ']');
+		return found != negate;
+	}
+	if (*pattern == '\\' && pattern[1])
+		pattern++;
+	else if (*pattern == '?')
+		c = '?';
+	*next = pattern + 1;
+	return c == *pattern;
+}
+
+/* As fnmatch(3) without flags in the C locale; that one allocates in others, which
+ * would ask for a site in the middle of finding one. */
+static bool pattern_matches(const char *pattern, const char *text)
+{
+	const char *star = NULL, *tried = NULL, *next;
+
+	while (*text) {
+		if (*pattern == '*') {
+			star = ++pattern;
+			tried = text;
+		} else if (*pattern && fits(pattern, *text, &next)) {
+			pattern = next;
+			text++;
+		} else if (star) {
+			/* The last star takes one more. */
+			pattern = star;
+			text = ++tried;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
 static bool rule_matches(const struct rule *rule, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
 	if (!strchr(rule->pattern, '/') && slash)
 		path = slash + 1;
-	return fnmatch(rule->pattern, path, 0) == 0;
+	return pattern_matches(rule->pattern, path);
 }
 
 static struct arena *arena_of_object(const char *name)
@@ -88,13 +139,16 @@ static struct arena *arena_of_object(const char *name)
  * object's than before. */
 static bool is_dynamic_linker(uintptr_t start)
 {
+	extern void *__tls_get_addr(void *); /* the linker has it */
 	static AO_t linker;
 
 	if (!flag_load(&linker)) {
 		const char *name;
-		uintptr_t at = 1;
-		object_at((const void *)&_dl_find_object, &name, &at);
-		flag_store(&linker, at);
+		uintptr_t at = 1, ours = 0;
+		object_at((const void *)&__tls_get_addr, &name, &at);
+		object_at((const void *)&site_rules, &name, &ours);
+		/* Linked statically, all is one object, and none comes later. */
+		flag_store(&linker, at == ours ? 1 : at);
 	}
 	return flag_load(&linker) == start;
 }
@@ -212,4 +266,15 @@ bool site_rule(unsigned i, char *text, struct arena **arena)
 	}
 	lock_release(&site_lock);
 	return found;
+}
+
+unsigned site_rules_of(const struct arena *arena)
+{
+	unsigned n = 0;
+
+	lock_acquire(&site_lock);
+	for (size_t i = 0; i < flag_load(&site_rules); i++)
+		n += rules[i].arena == arena;
+	lock_release(&site_lock);
+	return n;
 }

@@ -1,6 +1,6 @@
 /*
  * Site rules: what a calling object (library or program) allocates goes to the
- * arena of a name, by PATTERN=NAME; PATTERN is a shell pattern (fnmatch(3)) for the
+ * arena of a name, by PATTERN=NAME; PATTERN is a shell pattern (*, ?, [a-z]) for the
  * object's file name without folders, or for its whole path where it has a slash.
  * The first rule that matches wins.
  *
@@ -26,6 +26,9 @@ int site_remove(const char *pattern);
 unsigned site_count(void);
 /* Rule i as text, into SITE_RULE_TEXT bytes, and its arena; false: no such rule. */
 bool site_rule(unsigned i, char *text, struct arena **arena);
+
+/* How many rules lead to the arena. */
+unsigned site_rules_of(const struct arena *arena);
 
 /* The arena for what is allocated from that return address; NULL: no rule. */
 struct arena *site_find(const void *return_address);
