@@ -233,10 +233,11 @@ static bool parse_item(const char *source, struct span text, bool sites)
 /* Items end at commas; in a file also at line ends, and # starts a comment. */
 static bool parse(const char *source, const char *text, bool sites)
 {
-	bool good = true;
+	bool good = true, is_file = strcmp(source, CONF_FILE) == 0;
 
 	while (text && *text) {
-		text += strspn(text, " \t");
+		if (is_file)
+			text += strspn(text, " \t");
 		struct span item = { text, strcspn(text, ",\n") };
 		if (*text == '#')
 			item.length = strcspn(text, "\n");

@@ -139,13 +139,15 @@ static struct arena *arena_of_object(const char *name)
  * object's than before. */
 static bool is_dynamic_linker(uintptr_t start)
 {
-	extern void *__tls_get_addr(void *); /* the linker has it */
+	/* The linker has it; a program that is linked statically may have none. */
+	extern void *__tls_get_addr(void *) __attribute__((weak));
 	static AO_t linker;
 
 	if (!flag_load(&linker)) {
 		const char *name;
 		uintptr_t at = 1, ours = 0;
-		object_at((const void *)&__tls_get_addr, &name, &at);
+		if (__tls_get_addr)
+			object_at((const void *)__tls_get_addr, &name, &at);
 		object_at((const void *)&site_rules, &name, &ours);
 		/* Linked statically, all is one object, and none comes later. */
 		flag_store(&linker, at == ours ? 1 : at);
