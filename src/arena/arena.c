@@ -88,7 +88,7 @@ static struct arena *find_named(const char *name)
 {
 	for (unsigned id = 1; id <= arenas_max(); id++) {
 		struct arena *arena = arena_get(id);
-		if (arena && !arena->is_destroyed && strcmp(arena->name, name) == 0)
+		if (arena && !arena->is_destroyed && strncmp(arena->name, name, ARENA_NAME - 1) == 0)
 			return arena;
 	}
 	return NULL;
@@ -155,6 +155,9 @@ void arena_reset(struct arena *arena)
 	void *whale;
 
 	arena_drain_inbox(arena);
+	/* First: the background thread must not return to a slab what is in them. */
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		bin_reset(&arena->bins[c]);
 	for (size_t i = 0; page_heap_view(i, &chunk); i++)
 		for (size_t g = 0; g < CHUNK_GRANULES; g++) {
 			const char *p = chunk.base + g * GRANULE;
@@ -164,8 +167,6 @@ void arena_reset(struct arena *arena)
 			    class != CLASS_NONE && class < CLASS_WHALE)
 				bin_reset_slab(&arena->bins[class], p);
 		}
-	for (size_t c = 1; c < CLASS_WHALE; c++)
-		bin_reset(&arena->bins[c]);
 	while ((whale = whale_any_of(arena->id)))
 		whale_free(whale);
 }

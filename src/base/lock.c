@@ -66,8 +66,9 @@ void futex_wait_two(unsigned *word, unsigned value, unsigned *shared,
 	int saved = errno;
 
 	if (syscall(FUTEX_WAITV_NUMBER, words, word ? 2 : 1, 0,
-	    timeout_ms < 0 ? NULL : &until, CLOCK_MONOTONIC) < 0 && errno == ENOSYS) {
-		/* An older system: look at the other word now and then. */
+	    timeout_ms < 0 ? NULL : &until, CLOCK_MONOTONIC) < 0 &&
+	    errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR) {
+		/* An older system, or a filter: look at the other word now and then. */
 		static unsigned never;
 		bool poll = timeout_ms < 0 || timeout_ms > POLL_MS;
 		futex_wait(word ? word : &never, word ? value : 0,

@@ -38,6 +38,12 @@ _Static_assert(sizeof(((struct map_chunk *)0)->class) == CHUNK_GRANULES,
 
 /* All of it belongs to the background thread. */
 static struct segment *segment;
+/* As described in the segment, which others may write to: never read from there. */
+static struct {
+	size_t size, mailbox_offset, snapshot_offset[2];
+	unsigned arena_rows, current;
+	AO_t sequence[2];
+} layout;
 static int memfd = -1;
 static bool has_own_files;
 static unsigned last_bell;
@@ -46,12 +52,12 @@ static bool active; /* something changed since serve() last told so */
 
 static struct mailbox *mailbox(void)
 {
-	return (struct mailbox *)((char *)segment + segment->mailbox_offset);
+	return (struct mailbox *)((char *)segment + layout.mailbox_offset);
 }
 
 static struct snapshot *snapshot_at(unsigned which)
 {
-	return (struct snapshot *)((char *)segment + segment->snapshot_offset[which]);
+	return (struct snapshot *)((char *)segment + layout.snapshot_offset[which]);
 }
 
 static void wake_clients(unsigned *word)
@@ -95,21 +101,31 @@ static int make_file(size_t size)
 	return fd;
 }
 
-static void describe(struct segment *s, unsigned rows, size_t size)
+static void lay_out(unsigned rows)
 {
 	size_t at = SEGMENT_HEADER;
 
-	s->version = SEGMENT_VERSION;
-	s->size = (uint32_t)size;
-	s->mailbox_offset = (uint32_t)at;
-	s->mailbox_size = sizeof(struct mailbox);
+	memset(&layout, 0, sizeof(layout));
+	layout.arena_rows = rows;
+	layout.mailbox_offset = at;
 	at += round_up(sizeof(struct mailbox), PAGE);
-	s->snapshot_size = (uint32_t)snapshot_size(rows);
 	for (int i = 0; i < 2; i++) {
-		s->snapshot_offset[i] = (uint32_t)at;
-		at += round_up(s->snapshot_size, PAGE);
+		layout.snapshot_offset[i] = at;
+		at += round_up(snapshot_size(rows), PAGE);
 	}
-	s->arena_rows = rows;
+	layout.size = at;
+}
+
+static void describe(struct segment *s)
+{
+	s->version = SEGMENT_VERSION;
+	s->size = (uint32_t)layout.size;
+	s->mailbox_offset = (uint32_t)layout.mailbox_offset;
+	s->mailbox_size = sizeof(struct mailbox);
+	s->snapshot_size = (uint32_t)snapshot_size(layout.arena_rows);
+	for (int i = 0; i < 2; i++)
+		s->snapshot_offset[i] = (uint32_t)layout.snapshot_offset[i];
+	s->arena_rows = layout.arena_rows;
 	s->pid = getpid();
 	s->started_ns = collect_now_ns();
 }
@@ -117,31 +133,35 @@ static void describe(struct segment *s, unsigned rows, size_t size)
 static void segment_make(void)
 {
 	unsigned rows = collect_rows() < 9 ? 9 : collect_rows();
-	size_t size = SEGMENT_HEADER + round_up(sizeof(struct mailbox), PAGE) +
-	    2 * round_up(snapshot_size(rows), PAGE);
 	struct segment *old = segment;
-	int old_file = memfd, fd = make_file(size);
+	struct mailbox *old_mailbox = old ? mailbox() : NULL;
+	size_t old_size = layout.size;
+	int old_file = memfd;
 
-	if (fd < 0)
-		return;
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	lay_out(rows);
+	int fd = make_file(layout.size);
+	void *p = fd < 0 ? MAP_FAILED :
+	    mmap(NULL, layout.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
-		close(fd);
-		return;
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+		p = NULL;
+	} else {
+		/* A child has no business with it. */
+		madvise(p, layout.size, MADV_DONTFORK);
+		madvise(p, layout.size, MADV_DONTDUMP);
+		describe(p);
 	}
-	/* A child has no business with it. */
-	madvise(p, size, MADV_DONTFORK);
-	madvise(p, size, MADV_DONTDUMP);
 	segment = p;
 	memfd = fd;
-	describe(segment, rows, size);
 	last_bell = 0;
 	refreshed_ns = 0;
-	segment_service.bell = &segment->bell;
+	segment_service.bell = segment ? &segment->bell : NULL;
 	if (old) {
 		AO_int_store_release(&old->is_replaced, 1);
-		wake_clients(&mailbox()->state);
-		munmap(old, old->size);
+		wake_clients(&old_mailbox->state);
+		munmap(old, old_size);
 		close(old_file);
 	}
 }
@@ -169,18 +189,20 @@ static bool was_active(const struct snapshot *s)
 
 static void refresh(void)
 {
-	unsigned next = !segment->current;
+	unsigned next = !layout.current;
 	struct snapshot *s = snapshot_at(next);
 	volatile AO_t *sequence = (volatile AO_t *)&segment->sequence[next];
 
 	/* Odd before anything else is written. Pairs with the reader's look at the
 	 * sequence after it copied. */
-	AO_fetch_and_add_full(sequence, 1);
-	s->epoch = snapshot_at(!next)->epoch;
-	collect(s, segment->arena_rows);
-	AO_store_release(sequence, AO_load(sequence) + 1);
+	AO_store(sequence, ++layout.sequence[next]);
+	AO_fetch_and_add_full(sequence, 0);
+	s->epoch = layout.sequence[0] / 2 + layout.sequence[1] / 2;
+	collect(s, layout.arena_rows);
+	AO_store_release(sequence, ++layout.sequence[next]);
+	layout.current = next;
 	AO_int_store_release(&segment->current, next);
-	if (s->epoch == 1)
+	if (layout.sequence[next] == 2 && !layout.sequence[!next])
 		/* Last, so that who finds it finds a segment that is whole. */
 		memcpy(segment->magic, SEGMENT_MAGIC, sizeof(segment->magic));
 	refreshed_ns = s->taken_ns;
@@ -338,7 +360,7 @@ static void watch_pressure(uint64_t now)
 static void watch_limit(void)
 {
 	size_t limit = flag_load(&settings.soft_bytes);
-	const struct snapshot *s = snapshot_at(segment->current);
+	const struct snapshot *s = snapshot_at(layout.current);
 	void (*callback)(size_t);
 
 	if (!limit || s->resident <= limit)
@@ -346,7 +368,7 @@ static void watch_limit(void)
 	counter_add_owned(&collect_soft_purges, 1);
 	background_pass(true);
 	refresh();
-	s = snapshot_at(segment->current);
+	s = snapshot_at(layout.current);
 	callback = (void (*)(size_t))flag_load(&control_limit_callback);
 	if (s->resident > limit && callback)
 		callback(s->resident);
@@ -362,7 +384,7 @@ static bool serve(void)
 	bool rung = bell != last_bell;
 	last_bell = bell;
 	bool answered = rung && answer();
-	if (collect_rows() > segment->arena_rows)
+	if (collect_rows() > layout.arena_rows)
 		segment_make();
 	if (!answered || now >= refreshed_ns + REFRESH_NS)
 		refresh();

@@ -155,9 +155,20 @@ static bool is_dynamic_linker(uintptr_t start)
 	return flag_load(&linker) == start;
 }
 
+static void clear_entries(void)
+{
+	for (size_t i = 0; i < sizeof(site_entries) / sizeof(site_entries[0]); i++)
+		AO_store(&site_entries[i], 0);
+}
+
+/* The generation counts within a few bits: where they start anew, what is left of
+ * those that had the same must go. */
 static void forget(void)
 {
-	AO_fetch_and_add_full(&site_generation, 1);
+	size_t old = AO_fetch_and_add_full(&site_generation, 1);
+
+	if ((old + 1) % (1u << SITE_GENERATION_BITS) == 0)
+		clear_entries();
 }
 
 SLOW_PATH struct arena *site_find(const void *return_address)
@@ -177,14 +188,12 @@ SLOW_PATH struct arena *site_find(const void *return_address)
 	return arena;
 }
 
-/* The generation counts within a few bits: what is left of the one that had the
- * same bits must go. Holds site_lock. */
+/* Holds site_lock. */
 static void rules_changed(size_t count)
 {
 	flag_store(&site_rules, count);
 	forget();
-	for (size_t i = 0; i < sizeof(site_entries) / sizeof(site_entries[0]); i++)
-		AO_store(&site_entries[i], 0);
+	clear_entries();
 	size_t old;
 	do
 		old = flag_load(&settings.layers);
@@ -203,7 +212,7 @@ static size_t find_rule(const char *pattern)
 
 struct arena *site_named(const char *name)
 {
-	return arena_create(name);
+	return *name ? arena_create(name) : NULL;
 }
 
 int site_add(const char *text)

@@ -297,6 +297,19 @@ size_t usable_size(const void *p)
 	return size;
 }
 
+/* A whale to another size, counted as the thread's. */
+static void *resize_whale(void *p, size_t size, bool may_move, bool zero)
+{
+	size_t old_size = whale_size(p);
+	void *moved = whale_resize(p, size, may_move, zero);
+
+	if (moved) {
+		tcache_count_allocated(whale_size(moved));
+		tcache_count_freed(old_size);
+	}
+	return moved;
+}
+
 size_t resize_in_place(void *p, size_t size, bool zero)
 {
 	size_t old_size = usable_size(p);
@@ -304,7 +317,7 @@ size_t resize_in_place(void *p, size_t size, bool zero)
 	if (size <= old_size && old_size <= L25_MAX)
 		return old_size;
 	if (old_size <= L25_MAX || size <= L25_MAX || size > SIZE_MAX_ALLOWED ||
-	    entry_is_checked || !whale_resize(p, size, false, zero))
+	    entry_is_checked || !resize_whale(p, size, false, zero))
 		return old_size;
 	return usable_size(p);
 }
@@ -325,7 +338,7 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 		if (fits(size, old_size))
 			return p;
 		if (old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE) {
-			void *moved = whale_resize(p, size, true, zero);
+			void *moved = resize_whale(p, size, true, zero);
 			if (moved)
 				return moved;
 		}

@@ -972,6 +972,8 @@ void tcaches_after_fork_in_child(void)
 		struct tcache *t = container_of(l, struct tcache, link);
 		l = l->next;
 		lock_init(&t->aside_lock);
+		if (t->is_explicit)
+			counter_add(&t->arena->threads, 1);
 		/* Its own, and what belongs to no thread. */
 		if (t == own || t->is_parked || t->is_explicit ||
 		    (t->is_bound && is_site_of(own, t)))
