@@ -31,6 +31,7 @@
 
 AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
+static AO_t ended;    /* the main thread */
 static AO_t start_ms; /* of the process */
 /* 1: asked since the last pass began. The futex the thread sleeps on. */
 static unsigned asked;
@@ -126,7 +127,10 @@ static void *run(void *unused)
 		 * one word: if the add came first this pass sees what was freed,
 		 * else the add reads 0 and wakes us. */
 		bool was_asked = AO_int_fetch_and_add_full(&asked, 0) != 0;
-		AO_int_and_full(&asked, 0);
+		if (was_asked)
+			AO_int_fetch_and_sub1_full(&asked);
+		if (flag_load(&ended))
+			break;
 		if (now >= next_pass || (was_asked && !left)) {
 			left = pass(now);
 			next_pass = now + (uint64_t)pass_interval_ms();
@@ -136,6 +140,9 @@ static void *run(void *unused)
 		bool busy = service && service->serve();
 		rest(left, busy, bell);
 	}
+	if (service)
+		service->bell = NULL;
+	flag_store(&background_state, BACKGROUND_NOT_ALLOWED);
 	return unused;
 }
 
@@ -227,6 +234,14 @@ void background_allow(void)
 	flag_store(&start_ms, os_now_ms());
 	AO_compare_and_swap(&background_state, BACKGROUND_NOT_ALLOWED,
 	    BACKGROUND_NOT_RUNNING);
+}
+
+void background_end(void)
+{
+	flag_store(&ended, 1);
+	AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
+	    BACKGROUND_NOT_ALLOWED);
+	background_ask();
 }
 
 void background_before_fork(void)

@@ -60,6 +60,9 @@ struct background_stats background_stats(void);
  * gone and may start anew. */
 void background_before_fork(void);
 void background_after_fork(bool child);
+/* The main thread ended alone: libc waits for the last thread of the program, and
+ * ours must not be it. It ends soon and does not start again. */
+void background_end(void);
 /* No thread before the program's own constructors may run. */
 void background_allow(void);
 

@@ -244,7 +244,7 @@ static void push_aside(struct tcache *t, size_t class, void *object)
 	lock_acquire(&t->aside_lock);
 	if (unlikely(b->aside && b->slots[b->aside] == object))
 		log_fatal("free(%p): double free", object);
-	if (b->aside == b->capacity)
+	if (b->aside >= b->capacity)
 		t->ask_background |= flush_aside(t, class);
 	b->slots[++b->aside] = object;
 	t->aside_touched = true;
@@ -320,7 +320,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	b->freed = freeing ? b->freed + b->capacity / 2u + 1 : 0;
 	b->last_event = (uint8_t)event;
 	b->event_allocs = allocs;
-	if (b->slots && (b->freed >= FREEING_OBJECTS ||
+	if (b->capacity && (b->freed >= FREEING_OBJECTS ||
 	    b->freed * size_class_size(class) >= FREEING_BYTES))
 		lay_aside(t, class);
 	else if (freeing && class >= CLASS_L25)
@@ -384,7 +384,9 @@ static void open_inbox(struct tcache *t)
 		for (size_t i = 0; i < p->count; i++) {
 			size_t class = arena_class_of(t->arena, p->objects[i]);
 			/* Its free was counted where it was made. */
+			lock_acquire(&t->aside_lock);
 			counter_add_owned(&t->bins[class].moved, (size_t)-1);
+			lock_release(&t->aside_lock);
 			push_slow(t, class, p->objects[i]);
 		}
 		parcel_delete(p);
@@ -465,6 +467,7 @@ static SLOW_PATH void drop_stacks(struct tcache *t)
 		if (t->bins[c].is_aside)
 			pick_up(t, c);
 		flush_oldest(t, c, count(t, c));
+		t->bins[c].freed = 0;
 		resize(t, c, 0);
 	}
 }
@@ -577,7 +580,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed)
 {
-	if (unlikely(t->large != NULL) && class >= CLASS_L2)
+	if (unlikely(t->is_sited) && class >= CLASS_L2)
 		t = t->large;
 	void *object = tcache_pop(t, class);
 	return likely(object) ? object : alloc_slow(t, class, zeroed);
@@ -827,6 +830,9 @@ static void thread_exit(void *unused)
 	if (t == &tcache_none)
 		return;
 	thread_ended = true;
+	/* The main thread's end, not the process's. */
+	if (t->tid == 0 && !t->is_explicit)
+		background_end();
 	send_parcels(t);
 	delete_sites(t);
 	memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));

@@ -389,6 +389,34 @@ START_TEST(thread_tcache_can_be_switched_off)
 }
 END_TEST
 
+/* Many frees right after stacks were given up must not be laid aside in none. */
+START_TEST(frees_after_the_cache_came_back_lose_nothing)
+{
+	static const size_t sizes[] = { 64, 5000, 32768 };
+	void *p[200], *q[200];
+
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < 200; i++)
+			p[i] = hak_malloc(sizes[k]);
+		/* Nearly what makes a class be laid aside, then without a stack. */
+		for (int i = 0; i < 100; i++)
+			hak_free(p[i]);
+		set_bool("thread.tcache.enabled", false);
+		set_bool("thread.tcache.enabled", true);
+		for (int i = 100; i < 200; i++)
+			hak_free(p[i]);
+		for (int i = 0; i < 200; i++) {
+			q[i] = hak_malloc(sizes[k]);
+			ck_assert_ptr_nonnull(q[i]);
+			ck_assert_uint_ne(page_map_get(q[i]), 0);
+			memset(q[i], 1, sizes[k]);
+		}
+		for (int i = 0; i < 200; i++)
+			hak_free(q[i]);
+	}
+}
+END_TEST
+
 START_TEST(an_arena_is_made_used_reset_and_destroyed)
 {
 	unsigned arena, again;
@@ -533,6 +561,7 @@ int main(void)
 	ADD(a_thread_knows_its_bytes);
 	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
 	ADD(thread_tcache_can_be_switched_off);
+	ADD(frees_after_the_cache_came_back_lose_nothing);
 	ADD(an_arena_is_made_used_reset_and_destroyed);
 	ADD(a_thread_is_bound_to_an_arena);
 	ADD(explicit_caches_keep_what_they_are_given);
