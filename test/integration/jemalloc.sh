@@ -27,6 +27,8 @@ if linked redis-server && command -v redis-cli >/dev/null; then
 	grep -q libhakmem-jemalloc "/proc/$server/maps" || fail "redis: no preload"
 	redis-benchmark -h 127.0.0.1 -p $port -q -n 100000 -r 100000 -d 300 -P 16 \
 	    -t set >/dev/null 2>&1
+	# redis asks for its allocator's numbers ten times a second.
+	sleep 1
 	ask memory stats >"$tmp/stats"
 	number() {
 		grep -A 1 -x "$1" "$tmp/stats" | tail -n 1 | sed 's/^(integer) //'
@@ -43,6 +45,7 @@ if linked redis-server && command -v redis-cli >/dev/null; then
 	    fail "redis: MEMORY MALLOC-STATS is not hakmem's"
 	ask flushall >/dev/null
 	ask memory purge >/dev/null
+	sleep 1
 	ask memory stats >"$tmp/stats"
 	[ "$(number allocator.allocated)" -lt 20000000 ] || fail "redis: after flushall"
 	ask shutdown nosave >/dev/null 2>&1
