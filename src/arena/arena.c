@@ -127,14 +127,6 @@ struct arena *arena_create(const char *name)
 	return arena;
 }
 
-struct arena *arena_named(const char *name)
-{
-	lock_acquire(&arenas_lock);
-	struct arena *arena = find_named(name);
-	lock_release(&arenas_lock);
-	return arena;
-}
-
 void arena_set_name(struct arena *arena, const char *name)
 {
 	lock_acquire(&arenas_lock);
@@ -248,7 +240,7 @@ void arena_drain_inbox(struct arena *arena)
 	}
 }
 
-size_t arena_live_bytes(const struct arena *arena)
+static size_t live_bytes(const struct arena *arena)
 {
 	size_t bytes = whale_owner_stats(arena->id).live_bytes;
 
@@ -257,11 +249,12 @@ size_t arena_live_bytes(const struct arena *arena)
 	return bytes;
 }
 
-bool arena_is_over_limit(const struct arena *arena)
+/* Cheap where there is no limit. */
+static bool is_over_limit(const struct arena *arena)
 {
 	size_t limit = flag_load(&arena->soft_bytes);
 
-	return limit && arena_live_bytes(arena) > limit;
+	return limit && live_bytes(arena) > limit;
 }
 
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all)
@@ -270,7 +263,7 @@ bool arena_purge(struct arena *arena, uint64_t now_ms, bool all)
 	ssize_t decay_ms = setting_ms(flag_load(&arena->dirty_decay_ms) ==
 	    ARENA_INHERITS ? &settings.dirty_decay_ms : &arena->dirty_decay_ms);
 
-	all |= arena_is_over_limit(arena);
+	all |= is_over_limit(arena);
 	arena_drain_inbox(arena);
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		left |= bin_purge(&arena->bins[c], now_ms, decay_ms, all);

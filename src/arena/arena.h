@@ -50,8 +50,6 @@ struct arena *arena_ensure(unsigned id);
 /* One more, that no thread joins by itself; or the one of that name, if name is
  * not NULL. NULL: no memory, or ARENAS_LIMIT are there. */
 struct arena *arena_create(const char *name);
-/* The arena of that name, or NULL. */
-struct arena *arena_named(const char *name);
 void arena_set_name(struct arena *arena, const char *name);
 void arena_get_name(struct arena *arena, char name[ARENA_NAME]);
 /* Free all its objects. No thread may use the arena or its objects. */
@@ -75,10 +73,6 @@ bool arena_free(unsigned id, size_t class, void *object);
 size_t arena_class_of(const struct arena *arena, const void *object);
 /* Move what lies in the inbox into the bins. */
 void arena_drain_inbox(struct arena *arena);
-/* Bytes that its slabs and whales have live or cached, by a look without locks. */
-size_t arena_live_bytes(const struct arena *arena);
-/* Did it grow past its soft limit? Cheap where it has none. */
-bool arena_is_over_limit(const struct arena *arena);
 /* bin_purge over the arena; true while something is left to age. */
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all);
 
