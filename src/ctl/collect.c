@@ -17,6 +17,12 @@ AO_t collect_zero_reallocs;
 AO_t collect_soft_purges;
 AO_t collect_pressure_reads, collect_pressure_some, collect_pressure_purges;
 
+struct lock *const collect_locks[MUTEXES] = {
+	[MUTEX_ARENAS] = &arenas_lock, [MUTEX_TCACHES] = &tcaches_lock,
+	[MUTEX_PAGE_HEAP] = &page_heap_lock, [MUTEX_WHALE] = &whale_lock,
+	[MUTEX_PAGE_MAP] = &page_map_lock, [MUTEX_METADATA] = &metadata_lock,
+};
+
 static uint64_t started_ns;
 
 uint64_t collect_now_ns(void)
@@ -195,15 +201,10 @@ static void add_classes(struct snapshot *s)
 
 static void add_mutexes(struct snapshot *s)
 {
-	struct lock *const locks[MUTEXES] = {
-		[MUTEX_ARENAS] = &arenas_lock, [MUTEX_TCACHES] = &tcaches_lock,
-		[MUTEX_PAGE_HEAP] = &page_heap_lock, [MUTEX_WHALE] = &whale_lock,
-		[MUTEX_PAGE_MAP] = &page_map_lock, [MUTEX_METADATA] = &metadata_lock,
-	};
 	struct snapshot_lock all = { 0, 0, 0 };
 
 	for (int i = 0; i < MUTEXES; i++) {
-		s->mutexes[i] = lock_view(locks[i]);
+		s->mutexes[i] = lock_view(collect_locks[i]);
 		lock_add(&all, &s->mutexes[i]);
 	}
 	for (size_t k = 1; k < CLASS_WHALE; k++)

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "base/atomic.h"
+#include "base/lock.h"
 #include "ctl/snapshot.h"
 
 /* Rows that a snapshot needs now: one for each arena, and one for their sum. */
@@ -14,6 +14,9 @@ unsigned collect_rows(void);
  * the rows, not of the sums. Exact while no other thread allocates. Takes locks of
  * all layers, one after the other, and allocates nothing. */
 void collect(struct snapshot *s, unsigned rows);
+
+/* The locks that there is one of. */
+extern struct lock *const collect_locks[MUTEXES];
 
 /* Counted by the layers above. */
 extern AO_t collect_zero_reallocs;

@@ -33,8 +33,14 @@ union value {
 	void *pointer;
 };
 
-typedef int handler(const struct ctl_place *place, enum action action,
-    union value *value);
+struct call {
+	const struct ctl_place *place;
+	enum action action;
+	union value *value;
+	struct arena *arena; /* of arena.<i>; NULL: all of them */
+};
+
+typedef int handler(struct call *c);
 
 const struct snapshot *control_snapshot(bool fresh)
 {
@@ -66,88 +72,93 @@ void control_purge_all(void)
 }
 
 /* A handler of a word that anybody may change. */
-static int word(AO_t *setting, enum action action, union value *value)
+static int word(AO_t *setting, struct call *c)
 {
-	if (action == READ)
-		value->number = flag_load(setting);
+	if (c->action == READ)
+		c->value->number = flag_load(setting);
 	else
-		flag_store(setting, value->number);
+		flag_store(setting, c->value->number);
 	return 0;
 }
 
-static int milliseconds(AO_t *setting, enum action action, union value *value)
+static int milliseconds(AO_t *setting, struct call *c)
 {
+	int64_t ms = (int64_t)c->value->number;
+
 	/* A day: times are kept in 32 bits of milliseconds. */
-	if (action == WRITE && ((int64_t)value->number < -1 ||
-	    (int64_t)value->number > 86400000))
+	if (c->action == WRITE && (ms < -1 || ms > 86400000))
 		return EINVAL;
-	int error = word(setting, action, value);
+	int error = word(setting, c);
 	background_ask();
 	return error;
 }
 
-static int read_only(enum action action)
+static int ctl_epoch(struct call *c)
 {
-	return action == READ ? 0 : EPERM;
-}
+	const struct snapshot *s = control_snapshot(c->action == WRITE);
 
-static int ctl_epoch(const struct ctl_place *place, enum action action,
-    union value *value)
-{
-	const struct snapshot *s = control_snapshot(action == WRITE);
-
-	(void)place;
 	if (!s)
 		return EAGAIN;
-	if (action == READ)
-		value->number = s->epoch;
+	if (c->action == READ)
+		c->value->number = s->epoch;
 	lock_release(&control_lock);
 	return 0;
 }
 
-static int ctl_background_thread(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_background_thread(struct call *c)
 {
-	(void)place;
-	int error = word(&settings.background_thread, action, value);
+	int error = word(&settings.background_thread, c);
 	background_ask();
 	return error;
 }
 
-static int ctl_max_background_threads(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_max_background_threads(struct call *c)
 {
-	(void)place;
-	if (action == WRITE)
-		return value->number == 1 ? 0 : EINVAL;
-	value->number = 1;
+	if (c->action == WRITE)
+		return c->value->number == 1 ? 0 : EINVAL;
+	c->value->number = 1;
 	return 0;
+}
+
+/* Does an index stand for all arenas? arenas.narenas does, too: programs that were
+ * written for jemalloc 4 (redis) count on it. */
+static bool is_all(size_t i)
+{
+	return i == CTL_ARENAS_ALL || i == arenas_max();
+}
+
+/* 0 and the arena of arena.<i>, made if need be, or NULL for all of them; ENOENT. */
+static int arena_at(size_t i, struct arena **arena)
+{
+	*arena = NULL;
+	if (is_all(i))
+		return 0;
+	if (i >= arenas_max())
+		return ENOENT;
+	*arena = arena_get((unsigned)i + 1);
+	if (!*arena)
+		*arena = arena_ensure((unsigned)i + 1);
+	return !*arena ? EAGAIN : (*arena)->is_destroyed ? ENOENT : 0;
 }
 
 /* The calling thread. */
 
-static int ctl_thread_arena(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_arena(struct call *c)
 {
 	struct tcache *t = tcache_get();
 
-	(void)place;
 	if (!t)
 		return EAGAIN;
-	if (action == READ) {
-		value->number = t->arena->id - 1;
+	if (c->action == READ) {
+		c->value->number = t->arena->id - 1;
 		return 0;
 	}
-	if (value->number >= arenas_max())
+	if (c->value->number >= arenas_max())
 		return EFAULT;
-	unsigned id = (unsigned)value->number + 1;
-	struct arena *arena = arena_get(id);
-	if (!arena)
-		arena = arena_ensure(id);
-	if (!arena)
-		return EAGAIN;
-	if (arena->is_destroyed)
-		return EFAULT;
+	struct arena *arena;
+	int error = arena_at(c->value->number, &arena);
+	if (error)
+		return error == ENOENT ? EFAULT : error;
 	tcache_bind(t, arena);
 	return 0;
 }
@@ -166,58 +177,46 @@ static int bytes(enum action action, uint64_t *number, size_t field)
 
 #define BYTES(field) offsetof(struct thread_bytes, field)
 
-static int ctl_thread_allocated(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_allocated(struct call *c)
 {
-	(void)place;
-	return bytes(action, &value->number, BYTES(allocated));
+	return bytes(c->action, &c->value->number, BYTES(allocated));
 }
 
-static int ctl_thread_deallocated(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_deallocated(struct call *c)
 {
-	(void)place;
-	return bytes(action, &value->number, BYTES(freed));
+	return bytes(c->action, &c->value->number, BYTES(freed));
 }
 
-static int ctl_thread_allocatedp(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_allocatedp(struct call *c)
 {
 	uint64_t unused;
-	int error = bytes(action, &unused, BYTES(allocated));
+	int error = bytes(c->action, &unused, BYTES(allocated));
 
-	(void)place;
 	if (!error)
-		value->pointer = &tcache_self->bytes.allocated;
+		c->value->pointer = &tcache_self->bytes.allocated;
 	return error;
 }
 
-static int ctl_thread_deallocatedp(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_thread_deallocatedp(struct call *c)
 {
 	uint64_t unused;
-	int error = bytes(action, &unused, BYTES(freed));
+	int error = bytes(c->action, &unused, BYTES(freed));
 
-	(void)place;
 	if (!error)
-		value->pointer = &tcache_self->bytes.freed;
+		c->value->pointer = &tcache_self->bytes.freed;
 	return error;
 }
 
-static int ctl_thread_peak_read(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_peak_read(struct call *c)
 {
-	(void)place;
-	return bytes(action, &value->number, BYTES(peak));
+	return bytes(c->action, &c->value->number, BYTES(peak));
 }
 
-static int ctl_thread_peak_reset(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_peak_reset(struct call *c)
 {
 	uint64_t unused;
-	int error = bytes(action, &unused, BYTES(peak));
+	int error = bytes(c->action, &unused, BYTES(peak));
 
-	(void)place, (void)value;
 	if (error)
 		return error;
 	struct thread_bytes *b = &tcache_self->bytes;
@@ -226,87 +225,73 @@ static int ctl_thread_peak_reset(const struct ctl_place *place, enum action acti
 	return 0;
 }
 
-static int ctl_thread_idle(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_idle(struct call *c)
 {
-	(void)place, (void)action, (void)value;
+	(void)c;
 	tcache_flush_own();
 	return 0;
 }
 
-static int ctl_thread_tcache_flush(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_thread_tcache_flush(struct call *c)
 {
-	return ctl_thread_idle(place, action, value);
+	return ctl_thread_idle(c);
 }
 
-static int ctl_thread_name(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_name(struct call *c)
 {
 	static __thread char name[16];
 
-	(void)place;
-	if (action == WRITE)
-		return pthread_setname_np(pthread_self(), value->string) ? EINVAL : 0;
-	value->string = name;
+	if (c->action == WRITE)
+		return pthread_setname_np(pthread_self(), c->value->string) ? EINVAL : 0;
+	c->value->string = name;
 	return pthread_getname_np(pthread_self(), name, sizeof(name));
 }
 
-static int ctl_thread_tcache_enabled(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_thread_tcache_enabled(struct call *c)
 {
 	struct tcache *t = tcache_get();
 
-	(void)place;
 	if (!t)
 		return EAGAIN;
-	if (action == READ)
-		value->number = !t->is_off;
+	if (c->action == READ)
+		c->value->number = !t->is_off;
 	else
-		tcache_enable(t, value->number);
+		tcache_enable(t, c->value->number);
 	return 0;
 }
 
-static int ctl_thread_tcache_max(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_thread_tcache_max(struct call *c)
 {
 	struct tcache *t = tcache_get();
 
-	(void)place;
 	if (!t)
 		return EAGAIN;
-	if (action == READ)
-		value->number = t->class_max ? size_class_size(t->class_max) : 0;
+	if (c->action == READ)
+		c->value->number = t->class_max ? size_class_size(t->class_max) : 0;
 	else
-		tcache_set_max(t, value->number);
+		tcache_set_max(t, c->value->number);
 	return 0;
 }
 
-static int ctl_tcache_create(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tcache_create(struct call *c)
 {
-	(void)place, (void)action;
-	value->number = explicit_create();
-	return value->number == EXPLICIT_MAX ? EAGAIN : 0;
+	c->value->number = explicit_create();
+	return c->value->number == EXPLICIT_MAX ? EAGAIN : 0;
 }
 
-static int ctl_tcache_flush(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tcache_flush(struct call *c)
 {
-	struct tcache *t = explicit_get((unsigned)value->number);
+	struct tcache *t = explicit_get((unsigned)c->value->number);
 
-	(void)place, (void)action;
 	if (!t)
 		return EFAULT;
 	tcache_flush(t);
 	return 0;
 }
 
-static int ctl_tcache_destroy(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tcache_destroy(struct call *c)
 {
-	(void)place, (void)action;
-	return explicit_destroy((unsigned)value->number) ? 0 : EFAULT;
+	return explicit_destroy((unsigned)c->value->number) ? 0 : EFAULT;
 }
 
 /* The layers. */
@@ -315,428 +300,309 @@ static const size_t compiled_in = (size_t)HAK_TLS_TINY << LAYER_TINY |
     (size_t)HAK_TLS_L2 << LAYER_L2 | (size_t)HAK_TLS_L25 << LAYER_L25 |
     (size_t)1 << LAYER_WHALE;
 
-static int layers(size_t which, enum action action, union value *value)
+static int layers(size_t which, struct call *c)
 {
 	size_t old;
+	bool on = c->value->number;
 
-	if (action == READ) {
-		value->number = (flag_load(&settings.layers) & which) != 0;
+	if (c->action == READ) {
+		c->value->number = (flag_load(&settings.layers) & which) != 0;
 		return 0;
 	}
-	if (value->number && !(compiled_in & which))
+	if (on && !(compiled_in & which))
 		return ENOTSUP;
 	do
 		old = flag_load(&settings.layers);
 	while (!AO_compare_and_swap(&settings.layers, old,
-	    value->number ? old | (which & compiled_in) : old & ~which));
+	    on ? old | (which & compiled_in) : old & ~which));
 	return 0;
 }
 
-static int ctl_tls_enabled(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tls_enabled(struct call *c)
 {
-	(void)place;
 	return layers((size_t)1 << LAYER_TINY | (size_t)1 << LAYER_L2 |
-	    (size_t)1 << LAYER_L25, action, value);
+	    (size_t)1 << LAYER_L25, c);
 }
 
-static int ctl_tls_tiny_enabled(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tls_tiny_enabled(struct call *c)
 {
-	(void)place;
-	return layers((size_t)1 << LAYER_TINY, action, value);
+	return layers((size_t)1 << LAYER_TINY, c);
 }
 
-static int ctl_tls_l2_enabled(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tls_l2_enabled(struct call *c)
 {
-	(void)place;
-	return layers((size_t)1 << LAYER_L2, action, value);
+	return layers((size_t)1 << LAYER_L2, c);
 }
 
-static int ctl_tls_l25_enabled(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_tls_l25_enabled(struct call *c)
 {
-	(void)place;
-	return layers((size_t)1 << LAYER_L25, action, value);
+	return layers((size_t)1 << LAYER_L25, c);
 }
 
-static int ctl_whale_enabled(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_whale_enabled(struct call *c)
 {
-	int error = layers((size_t)1 << LAYER_WHALE, action, value);
+	int error = layers((size_t)1 << LAYER_WHALE, c);
 
-	(void)place;
-	if (action == WRITE && !value->number)
+	if (c->action == WRITE && !c->value->number)
 		whale_purge(true);
 	return error;
 }
 
-static int ctl_whale_max_bytes(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_whale_max_bytes(struct call *c)
 {
-	(void)place;
-	int error = word(&settings.whale_max_bytes, action, value);
-	if (action == WRITE)
+	int error = word(&settings.whale_max_bytes, c);
+	if (c->action == WRITE)
 		whale_purge(false);
 	return error;
 }
 
 /* Arenas. */
 
-/* Does an index stand for all arenas? arenas.narenas does, too: programs that were
- * written for jemalloc 4 (redis) count on it. */
-static bool is_all(size_t i)
+/* The one that looks itself, since it must not make an arena. */
+static int ctl_arena_initialized(struct call *c)
 {
-	return i == CTL_ARENAS_ALL || i == arenas_max();
-}
+	size_t i = c->place->index[0];
 
-/* 0 and the arena, or NULL for all of them; ENOENT. */
-static int arena_at(const struct ctl_place *place, struct arena **arena)
-{
-	size_t i = place->index[0];
-
-	*arena = NULL;
-	if (is_all(i))
-		return 0;
-	if (i >= arenas_max())
-		return ENOENT;
-	*arena = arena_get((unsigned)i + 1);
-	if (!*arena)
-		*arena = arena_ensure((unsigned)i + 1);
-	return !*arena ? EAGAIN : (*arena)->is_destroyed ? ENOENT : 0;
-}
-
-static int ctl_arena_initialized(const struct ctl_place *place, enum action action,
-    union value *value)
-{
-	size_t i = place->index[0];
-
-	(void)action;
 	if (!is_all(i) && i > arenas_max())
 		return ENOENT;
 	struct arena *arena = arena_get((unsigned)i + 1);
-	value->number = is_all(i) || (arena && !arena->is_destroyed);
+	c->value->number = is_all(i) || (arena && !arena->is_destroyed);
 	return 0;
 }
 
-static int purge(const struct ctl_place *place, bool all)
+static int ctl_arena_decay(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	if (error)
-		return error;
-	if (!arena && all) {
-		control_purge_all();
-	} else if (!arena) {
+	if (!c->arena) {
 		background_pass(false);
 	} else {
-		arena_purge(arena, os_now_ms(), all);
-		page_heap_purge(all);
+		arena_purge(c->arena, os_now_ms(), false);
+		page_heap_purge(false);
 	}
 	return 0;
 }
 
-static int ctl_arena_decay(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arena_purge(struct call *c)
 {
-	(void)action, (void)value;
-	return purge(place, false);
+	if (!c->arena) {
+		control_purge_all();
+	} else {
+		arena_purge(c->arena, os_now_ms(), true);
+		page_heap_purge(true);
+	}
+	return 0;
 }
 
-static int ctl_arena_purge(const struct ctl_place *place, enum action action,
-    union value *value)
+/* A thread's cache would give out what is freed. */
+static bool may_end(const struct arena *arena)
 {
-	(void)action, (void)value;
-	return purge(place, true);
+	return arena && arena->is_created && !counter_get(&arena->threads);
 }
 
-/* What reset and destroy have in common. */
-static int end_arena(const struct ctl_place *place, void (*end)(struct arena *))
+static int ctl_arena_reset(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	if (error)
-		return error;
-	/* A thread's cache would give out what is freed here. */
-	if (!arena || !arena->is_created || counter_get(&arena->threads) ||
-	    (arena->is_site && end == arena_destroy))
+	if (!may_end(c->arena))
 		return EFAULT;
-	end(arena);
+	arena_reset(c->arena);
 	return 0;
 }
 
-static int ctl_arena_reset(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arena_destroy(struct call *c)
 {
-	(void)action, (void)value;
-	return end_arena(place, arena_reset);
-}
-
-static int ctl_arena_destroy(const struct ctl_place *place, enum action action,
-    union value *value)
-{
-	(void)action, (void)value;
-	return end_arena(place, arena_destroy);
-}
-
-static int ctl_arena_dss(const struct ctl_place *place, enum action action,
-    union value *value)
-{
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	if (error)
-		return error;
-	if (action == WRITE)
-		return strcmp(value->string, "disabled") == 0 ? 0 : EINVAL;
-	value->string = "disabled";
+	/* A site may be asked for again at any time. */
+	if (!may_end(c->arena) || c->arena->is_site)
+		return EFAULT;
+	arena_destroy(c->arena);
 	return 0;
 }
 
-static int ctl_arena_dirty_decay_ms(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_arena_dss(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
+	if (c->action == WRITE)
+		return strcmp(c->value->string, "disabled") == 0 ? 0 : EINVAL;
+	c->value->string = "disabled";
+	return 0;
+}
 
-	if (error)
-		return error;
-	if (!arena || (action == READ &&
+static int ctl_arena_dirty_decay_ms(struct call *c)
+{
+	struct arena *arena = c->arena;
+
+	if (!arena || (c->action == READ &&
 	    flag_load(&arena->dirty_decay_ms) == ARENA_INHERITS))
-		return milliseconds(&settings.dirty_decay_ms, action, value);
-	return milliseconds(&arena->dirty_decay_ms, action, value);
+		return milliseconds(&settings.dirty_decay_ms, c);
+	return milliseconds(&arena->dirty_decay_ms, c);
 }
 
-static int ctl_arena_muzzy_decay_ms(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_arena_muzzy_decay_ms(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	return error ? error : milliseconds(&settings.muzzy_decay_ms, action, value);
+	return milliseconds(&settings.muzzy_decay_ms, c);
 }
 
-static int ctl_arena_name(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arena_name(struct call *c)
 {
 	static __thread char name[ARENA_NAME];
-	struct arena *arena;
-	int error = arena_at(place, &arena);
 
-	if (error || !arena)
-		return error ? error : ENOENT;
-	if (action == READ) {
-		arena_get_name(arena, name);
-		value->string = name;
+	if (!c->arena)
+		return ENOENT;
+	if (c->action == READ) {
+		arena_get_name(c->arena, name);
+		c->value->string = name;
 		return 0;
 	}
-	if (strnlen(value->string, ARENA_NAME) == ARENA_NAME)
+	if (strnlen(c->value->string, ARENA_NAME) == ARENA_NAME)
 		return EINVAL;
-	arena_set_name(arena, value->string);
+	arena_set_name(c->arena, c->value->string);
 	return 0;
 }
 
-static int ctl_arena_retain_grow_limit(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_arena_retain_grow_limit(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	if (error)
-		return error;
-	if (action == WRITE)
+	if (c->action == WRITE)
 		return ENOTSUP;
-	value->number = 64 * MiB;
+	c->value->number = 64 * MiB;
 	return 0;
 }
 
-static int ctl_arena_extent_hooks(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_arena_extent_hooks(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	if (error)
-		return error;
-	if (action == WRITE)
-		return value->pointer ? ENOTSUP : 0;
-	value->pointer = NULL;
+	if (c->action == WRITE)
+		return c->value->pointer ? ENOTSUP : 0;
+	c->value->pointer = NULL;
 	return 0;
 }
 
-static int ctl_arena_soft_bytes(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arena_soft_bytes(struct call *c)
 {
-	struct arena *arena;
-	int error = arena_at(place, &arena);
-
-	if (error || !arena)
-		return error ? error : ENOENT;
-	error = word(&arena->soft_bytes, action, value);
+	if (!c->arena)
+		return ENOENT;
+	int error = word(&c->arena->soft_bytes, c);
 	background_ask();
 	return error;
 }
 
-static int ctl_arenas_narenas(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arenas_narenas(struct call *c)
 {
-	(void)place, (void)action;
-	value->number = arenas_max();
+	c->value->number = arenas_max();
 	return 0;
 }
 
-static int ctl_arenas_dirty_decay_ms(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_arenas_dirty_decay_ms(struct call *c)
 {
-	(void)place;
-	return milliseconds(&settings.dirty_decay_ms, action, value);
+	return milliseconds(&settings.dirty_decay_ms, c);
 }
 
-static int ctl_arenas_muzzy_decay_ms(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_arenas_muzzy_decay_ms(struct call *c)
 {
-	(void)place;
-	return milliseconds(&settings.muzzy_decay_ms, action, value);
+	return milliseconds(&settings.muzzy_decay_ms, c);
 }
 
-static int ctl_arenas_tcache_max(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arenas_tcache_max(struct call *c)
 {
-	(void)place, (void)action;
-	value->number = options.tcache_max < L25_MAX ? options.tcache_max : L25_MAX;
+	c->value->number = options.tcache_max < L25_MAX ? options.tcache_max : L25_MAX;
 	return 0;
 }
 
-static int ctl_arenas_create(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arenas_create(struct call *c)
 {
-	(void)place;
 	/* Hooks, of which only none are known. */
-	if (action == WRITE)
-		return value->pointer ? ENOTSUP : 0;
+	if (c->action == WRITE)
+		return c->value->pointer ? ENOTSUP : 0;
 	struct arena *arena = arena_create(NULL);
 	if (!arena)
 		return EAGAIN;
-	value->number = arena->id - 1;
+	c->value->number = arena->id - 1;
 	return 0;
 }
 
-static int ctl_arenas_lookup(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_arenas_lookup(struct call *c)
 {
 	static __thread unsigned found;
 
-	(void)place;
-	if (action == READ) {
-		value->number = found;
+	if (c->action == READ) {
+		c->value->number = found;
 		return 0;
 	}
-	unsigned entry = page_map_get(value->pointer);
+	unsigned entry = page_map_get(c->value->pointer);
 	if (entry >> LG_CLASSES == 0)
 		return EINVAL;
 	found = (entry >> LG_CLASSES) - 1;
 	return 0;
 }
 
-static int ctl_stats_mutexes_reset(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_stats_mutexes_reset(struct call *c)
 {
-	struct lock *const locks[] = { &arenas_lock, &tcaches_lock, &page_heap_lock,
-		&whale_lock, &page_map_lock, &metadata_lock };
-
-	(void)place, (void)action, (void)value;
-	for (size_t i = 0; i < sizeof(locks) / sizeof(locks[0]); i++)
-		lock_reset_counters(locks[i]);
+	(void)c;
+	for (int i = 0; i < MUTEXES; i++)
+		lock_reset_counters(collect_locks[i]);
 	for (unsigned id = 1; id <= arenas_max(); id++)
-		for (size_t c = 1; arena_get(id) && c < CLASS_WHALE; c++)
-			lock_reset_counters(&arena_get(id)->bins[c].lock);
+		for (size_t k = 1; arena_get(id) && k < CLASS_WHALE; k++)
+			lock_reset_counters(&arena_get(id)->bins[k].lock);
 	return 0;
 }
 
 /* Limits, pressure, sites. */
 
-static int ctl_limit_soft_bytes(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_limit_soft_bytes(struct call *c)
 {
-	(void)place;
-	int error = word(&settings.soft_bytes, action, value);
+	int error = word(&settings.soft_bytes, c);
 	background_ask();
 	return error;
 }
 
-static int ctl_limit_callback(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_limit_callback(struct call *c)
 {
-	(void)place;
-	if (action == READ)
-		value->pointer = (void *)flag_load(&control_limit_callback);
+	if (c->action == READ)
+		c->value->pointer = (void *)flag_load(&control_limit_callback);
 	else
-		flag_store(&control_limit_callback, (AO_t)value->pointer);
+		flag_store(&control_limit_callback, (AO_t)c->value->pointer);
 	return 0;
 }
 
-static int ctl_pressure_enabled(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_pressure_enabled(struct call *c)
 {
-	(void)place;
-	return word(&settings.pressure, action, value);
+	return word(&settings.pressure, c);
 }
 
-static int ctl_pressure_threshold(const struct ctl_place *place,
-    enum action action, union value *value)
+static int ctl_pressure_threshold(struct call *c)
 {
-	(void)place;
-	if (action == WRITE && value->number > 10000)
+	if (c->action == WRITE && c->value->number > 10000)
 		return EINVAL;
-	return word(&settings.pressure_threshold, action, value);
+	return word(&settings.pressure_threshold, c);
 }
 
-static int ctl_site_add(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_site_add(struct call *c)
 {
-	(void)place, (void)action;
-	return site_add(value->string);
+	return site_add(c->value->string);
 }
 
-static int ctl_site_remove(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_site_remove(struct call *c)
 {
-	(void)place, (void)action;
-	return site_remove(value->string);
+	return site_remove(c->value->string);
 }
 
-static int ctl_site_count(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_site_count(struct call *c)
 {
-	(void)place;
-	value->number = site_count();
-	return read_only(action);
+	c->value->number = site_count();
+	return 0;
 }
 
-static int ctl_site_rule(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_site_rule(struct call *c)
 {
 	static __thread char text[SITE_RULE_TEXT];
 	struct arena *arena;
 
-	(void)action;
-	value->string = text;
-	return site_rule((unsigned)place->index[0], text, &arena) ? 0 : ENOENT;
+	c->value->string = text;
+	return site_rule((unsigned)c->place->index[0], text, &arena) ? 0 : ENOENT;
 }
 
-static int ctl_site_arena(const struct ctl_place *place, enum action action,
-    union value *value)
+static int ctl_site_arena(struct call *c)
 {
 	char text[SITE_RULE_TEXT];
 	struct arena *arena;
 
-	(void)action;
-	if (!site_rule((unsigned)place->index[0], text, &arena))
+	if (!site_rule((unsigned)c->place->index[0], text, &arena))
 		return ENOENT;
-	value->number = arena->id - 1;
+	c->value->number = arena->id - 1;
 	return 0;
 }
 
@@ -846,9 +712,13 @@ static int handle(const struct ctl_place *place, enum action action,
 	case CTL_KIND_CONSTANT:
 		return read_constant(place->row, value);
 	case CTL_KIND_CTL:
-		return handlers[place->row](place, action, value);
+		break;
 	}
-	return ENOENT;
+	struct call c = { place, action, value, NULL };
+	bool is_arena = strncmp(ctl_rows[place->row].name, "arena.<i>", 9) == 0;
+	int error = is_arena && place->row != CTL_ROW_arena_initialized ?
+	    arena_at(place->index[0], &c.arena) : 0;
+	return error ? error : handlers[place->row](&c);
 }
 
 static size_t type_size(enum ctl_type type)
