@@ -160,7 +160,7 @@ static int find_control(const char *name, struct ctl_place *place)
 	return complain("there is no control '%s' (see hakctl list)", name);
 }
 
-static int get_one(struct target *target, const char *name, const struct request *r,
+static int get_one(struct target *target, char *name, const struct request *r,
     json_t *object)
 {
 	char text[SEGMENT_REPLY + 1];
@@ -184,7 +184,9 @@ static int get_one(struct target *target, const char *name, const struct request
 	return EXIT_FINE;
 }
 
-int command_get(int argc, char **argv)
+/* Attach to the first argument's process and do each of the others there. */
+static int for_each(int argc, char **argv, int (*act)(struct target *target,
+    char *argument, const struct request *r, json_t *object))
 {
 	struct request r;
 	struct target target;
@@ -196,12 +198,17 @@ int command_get(int argc, char **argv)
 		return code;
 	json_t *object = r.json ? json_object() : NULL;
 	for (int i = 1; i < r.argc; i++)
-		if (get_one(&target, r.argv[i], &r, object) != EXIT_FINE)
+		if (act(&target, r.argv[i], &r, object) != EXIT_FINE)
 			code = EXIT_FAILED;
 	if (object && print_json(object, false) != EXIT_FINE)
 		code = EXIT_FAILED;
 	target_close(&target);
 	return code;
+}
+
+int command_get(int argc, char **argv)
+{
+	return for_each(argc, argv, get_one);
 }
 
 /* ---- set ---- */
@@ -257,8 +264,10 @@ static void tell(struct target *target, const struct ctl_place *place,
 	}
 }
 
-static int set_one(struct target *target, char *argument, json_t *object)
+static int set_one(struct target *target, char *argument, const struct request *r,
+    json_t *object)
 {
+	(void)r;
 	char reply[SEGMENT_REPLY + 1], plain[sizeof(((struct mailbox *)0)->value)];
 	char *value;
 	struct ctl_place place;
@@ -286,22 +295,7 @@ static int set_one(struct target *target, char *argument, json_t *object)
 
 int command_set(int argc, char **argv)
 {
-	struct request r;
-	struct target target;
-	int code = parse(argc, argv, &r, 2, argc);
-
-	if (code == EXIT_FINE)
-		code = attach(&target, r.argv[0]);
-	if (code != EXIT_FINE)
-		return code;
-	json_t *object = r.json ? json_object() : NULL;
-	for (int i = 1; i < r.argc; i++)
-		if (set_one(&target, r.argv[i], object) != EXIT_FINE)
-			code = EXIT_FAILED;
-	if (object && print_json(object, false) != EXIT_FINE)
-		code = EXIT_FAILED;
-	target_close(&target);
-	return code;
+	return for_each(argc, argv, set_one);
 }
 
 /* ---- list ---- */
@@ -470,7 +464,7 @@ int command_toggle(int argc, char **argv)
 	if (code != EXIT_FINE)
 		return code;
 	json_t *object = r.json ? json_object() : NULL;
-	code = set_one(&target, argument, object);
+	code = set_one(&target, argument, &r, object);
 	if (object && code == EXIT_FINE)
 		code = print_json(json_incref(object), false);
 	json_decref(object);
