@@ -74,8 +74,11 @@ void deallocate_to(void *p, struct tcache *cache);
 size_t usable_size(const void *p);
 /* The usable size that allocate would give; 0: out of range. */
 size_t usable_size_for(size_t size, size_t alignment);
-/* As realloc, size not 0 and p not NULL; where it moves, with allocate's flags. */
-void *reallocate(void *p, size_t size, size_t alignment, bool zero,
+/* realloc, p not NULL and size not 0, in two steps. First, what needs no other
+ * object: p, or where its pages went; NULL: not possible, nothing changed. */
+void *resize_without_copy(void *p, size_t size, size_t alignment, bool zero);
+/* Then by an object of that route; NULL (ENOMEM): p is as it was. */
+void *resize_by_copy(void *p, size_t size, size_t alignment, bool zero,
     struct route route);
 /* The usable size after an attempt to make p hold size without moving it. */
 size_t resize_in_place(void *p, size_t size, bool zero);

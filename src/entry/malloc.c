@@ -329,21 +329,24 @@ static bool fits(size_t size, size_t old_size)
 	    (size > old_size / 2 || old_size <= 64);
 }
 
-void *reallocate(void *p, size_t size, size_t alignment, bool zero,
-    struct route route)
+void *resize_without_copy(void *p, size_t size, size_t alignment, bool zero)
 {
 	size_t old_size = usable_size(p);
 
-	if (!entry_is_checked && !((uintptr_t)p & (alignment - 1))) {
-		if (fits(size, old_size))
-			return p;
-		if (old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE) {
-			void *moved = resize_whale(p, size, true, zero);
-			if (moved)
-				return moved;
-		}
-	}
+	if (entry_is_checked || ((uintptr_t)p & (alignment - 1)))
+		return NULL;
+	if (fits(size, old_size))
+		return p;
+	return old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE ?
+	    resize_whale(p, size, true, zero) : NULL;
+}
+
+void *resize_by_copy(void *p, size_t size, size_t alignment, bool zero,
+    struct route route)
+{
+	size_t old_size = usable_size(p);
 	void *moved = allocate(size, alignment, zero, route);
+
 	if (!moved)
 		return NULL;
 	memcpy(moved, p, size < old_size ? size : old_size);
@@ -354,16 +357,23 @@ void *reallocate(void *p, size_t size, size_t alignment, bool zero,
 	return moved;
 }
 
-void *hak_realloc(void *p, size_t size)
+/* The rest of realloc and reallocarray: who calls matters only where it allocates. */
+static void *reallocate(void *p, size_t size, const void *caller)
 {
 	if (!p)
-		return allocate(size, 1, false, ROUTE_OF_CALLER);
+		return allocate(size, 1, false, route_of(caller));
 	if (size == 0) {
 		counter_add(&collect_zero_reallocs, 1);
 		hak_free(p);
 		return NULL;
 	}
-	return reallocate(p, size, 1, false, ROUTE_OF_CALLER);
+	void *kept = resize_without_copy(p, size, 1, false);
+	return kept ? kept : resize_by_copy(p, size, 1, false, route_of(caller));
+}
+
+void *hak_realloc(void *p, size_t size)
+{
+	return reallocate(p, size, __builtin_return_address(0));
 }
 
 void *hak_reallocarray(void *p, size_t count, size_t size)
@@ -372,10 +382,7 @@ void *hak_reallocarray(void *p, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return out_of_memory();
-	if (!p)
-		return allocate(bytes, 1, false, ROUTE_OF_CALLER);
-	return bytes ? reallocate(p, bytes, 1, false, ROUTE_OF_CALLER) :
-	    hak_realloc(p, 0);
+	return reallocate(p, bytes, __builtin_return_address(0));
 }
 
 void hak_free_sized(void *p, size_t size)

@@ -65,8 +65,10 @@ void *hak_rallocx(void *ptr, size_t size, int flags)
 		errno = EINVAL;
 		return NULL;
 	}
-	return parse(flags, &r, __builtin_return_address(0)) ?
-	    reallocate(ptr, size, r.alignment, r.zero, r.route) : NULL;
+	if (!parse(flags, &r, __builtin_return_address(0)))
+		return NULL;
+	void *kept = resize_without_copy(ptr, size, r.alignment, r.zero);
+	return kept ? kept : resize_by_copy(ptr, size, r.alignment, r.zero, r.route);
 }
 
 size_t hak_xallocx(void *ptr, size_t size, size_t extra, int flags)

@@ -524,7 +524,8 @@ void tcache_count(struct tcache *t)
 static void slow_event(struct tcache *t)
 {
 	t->slow_events++;
-	if (unlikely(t->slow_events % JUDGE_EVENTS == 0))
+	/* Waits are counted by the thread: another cache than its own says nothing. */
+	if (unlikely(t->slow_events % JUDGE_EVENTS == 0) && t == tcache_self)
 		judge_contention(t);
 	if (unlikely(flag_load(&arenas_in_use) != t->seen_in_use))
 		rejoin(t);
@@ -713,6 +714,8 @@ void tcache_bind(struct tcache *t, struct arena *arena)
 
 void tcache_enable(struct tcache *t, bool on)
 {
+	for (struct tcache *site = t->sites; site; site = site->next_site)
+		tcache_enable(site, on);
 	t->is_off = !on;
 	drop_stacks(t);
 	send_parcels(t);
@@ -728,6 +731,8 @@ static size_t class_within(size_t size)
 
 void tcache_set_max(struct tcache *t, size_t size)
 {
+	for (struct tcache *site = t->sites; site; site = site->next_site)
+		tcache_set_max(site, size);
 	t->class_max = class_within(size);
 	drop_stacks(t);
 }
@@ -895,6 +900,8 @@ static struct tcache *add_site(struct tcache *own, struct arena *arena)
 
 	if (t) {
 		t->is_site = true;
+		t->is_off = own->is_off;
+		t->class_max = own->class_max;
 		t->next_site = own->sites;
 		own->sites = t;
 	}
