@@ -244,7 +244,7 @@ static void push_aside(struct tcache *t, size_t class, void *object)
 	lock_acquire(&t->aside_lock);
 	if (unlikely(b->aside && b->slots[b->aside] == object))
 		log_fatal("free(%p): double free", object);
-	if (b->aside >= b->capacity)
+	if (b->aside == b->capacity)
 		t->ask_background |= flush_aside(t, class);
 	b->slots[++b->aside] = object;
 	t->aside_touched = true;

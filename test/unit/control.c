@@ -315,6 +315,38 @@ START_TEST(a_thread_knows_its_bytes)
 }
 END_TEST
 
+static void *free_all(void *objects)
+{
+	unsigned arena;
+	size_t length = sizeof(arena);
+
+	ck_assert_int_eq(hak_mallctl("arenas.create", &arena, &length, NULL, 0), 0);
+	ck_assert_int_eq(hak_mallctl("thread.arena", NULL, NULL, &arena, sizeof(arena)), 0);
+	for (int i = 0; i < 1000; i++)
+		hak_free(((void **)objects)[i]);
+	return NULL;
+}
+
+START_TEST(what_others_freed_is_not_the_owners_free)
+{
+	uint64_t freed = get("thread.deallocated");
+	void *p[1000];
+	pthread_t thread;
+
+	for (int i = 0; i < 1000; i++)
+		p[i] = hak_malloc(200);
+	ck_assert_int_eq(pthread_create(&thread, NULL, free_all, p), 0);
+	pthread_join(thread, NULL);
+	/* Refills, which find the objects in the inbox. */
+	for (int i = 0; i < 1000; i++)
+		p[i] = hak_malloc(200);
+	ck_assert_uint_gt(get("arenas.0.remote_frees"), 900);
+	ck_assert_uint_eq(get("thread.deallocated"), freed);
+	for (int i = 0; i < 1000; i++)
+		hak_free(p[i]);
+}
+END_TEST
+
 /* More than a cache holds, so that it is refilled. */
 #define COUNT 1500
 
@@ -389,31 +421,33 @@ START_TEST(thread_tcache_can_be_switched_off)
 }
 END_TEST
 
-/* Many frees right after stacks were given up must not be laid aside in none. */
+/* Frees right after stacks were given up must not be laid aside where there is no
+ * room: that is due after so many frees alone, so each number is tried. */
 START_TEST(frees_after_the_cache_came_back_lose_nothing)
 {
 	static const size_t sizes[] = { 64, 5000, 32768 };
-	void *p[200], *q[200];
+	static void *p[600], *q[40];
 
-	for (int k = 0; k < 3; k++) {
-		for (int i = 0; i < 200; i++)
-			p[i] = hak_malloc(sizes[k]);
-		/* Nearly what makes a class be laid aside, then without a stack. */
-		for (int i = 0; i < 100; i++)
-			hak_free(p[i]);
-		set_bool("thread.tcache.enabled", false);
-		set_bool("thread.tcache.enabled", true);
-		for (int i = 100; i < 200; i++)
-			hak_free(p[i]);
-		for (int i = 0; i < 200; i++) {
-			q[i] = hak_malloc(sizes[k]);
-			ck_assert_ptr_nonnull(q[i]);
-			ck_assert_uint_ne(page_map_get(q[i]), 0);
-			memset(q[i], 1, sizes[k]);
+	for (int k = 0; k < 3; k++)
+		for (int first = 0; first < 60; first++) {
+			int i = 0;
+			for (int n = 0; n < 600; n++)
+				p[n] = hak_malloc(sizes[k]);
+			while (i < first)
+				hak_free(p[i++]);
+			set_bool("thread.tcache.enabled", false);
+			set_bool("thread.tcache.enabled", true);
+			while (i < first + 6)
+				hak_free(p[i++]);
+			for (int n = 0; n < 40; n++) {
+				q[n] = hak_malloc(sizes[k]);
+				ck_assert_uint_ne(page_map_get(q[n]), 0);
+			}
+			for (int n = 0; n < 40; n++)
+				hak_free(q[n]);
+			while (i < 600)
+				hak_free(p[i++]);
 		}
-		for (int i = 0; i < 200; i++)
-			hak_free(q[i]);
-	}
 }
 END_TEST
 
@@ -559,6 +593,7 @@ int main(void)
 	ADD(allocated_is_the_sum_of_usable_sizes);
 	ADD(allocated_is_exact_after_threads_joined);
 	ADD(a_thread_knows_its_bytes);
+	ADD(what_others_freed_is_not_the_owners_free);
 	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
 	ADD(thread_tcache_can_be_switched_off);
 	ADD(frees_after_the_cache_came_back_lose_nothing);
