@@ -4,8 +4,9 @@
  * itself once the process is large or old enough, and sleeps for good while
  * there is nothing to do.
  *
- * It is started by allocating paths alone. glibc frees memory under a lock that
- * pthread_create needs (stacks of ended threads), but allocates under none.
+ * It is started by allocating paths alone. glibc frees memory under the lock of its
+ * stack cache (stacks of ended threads), which pthread_create needs, and allocates
+ * none there.
  */
 #ifndef HAK_ARENA_BACKGROUND_H
 #define HAK_ARENA_BACKGROUND_H

@@ -291,10 +291,11 @@ void collect(struct snapshot *s, unsigned rows)
 	struct collection c = { s, rows };
 	uint64_t epoch = s->epoch;
 
-	/* Rows that were never used stay without memory. */
+	/* Rows of arenas that were never made stay zero, and are not looked at: so
+	 * they stay without memory. */
 	memset(s, 0, offsetof(struct snapshot, threads));
 	for (unsigned id = 0; id < rows; id++)
-		if (id == 0 || arena_get(id) || s->arenas[id].is_made)
+		if (id == 0 || arena_get(id))
 			memset(&s->arenas[id], 0, sizeof(s->arenas[id]));
 	s->epoch = epoch + 1;
 	s->arena_rows = rows < collect_rows() ? rows : collect_rows();
@@ -321,8 +322,9 @@ void collect(struct snapshot *s, unsigned rows)
 		sum->whale_bytes += whales.live_bytes;
 		sum->whale_nmalloc += whales.nmalloc;
 	}
-	for (unsigned i = 0; i < s->arena_rows; i++)
-		finish_arena(&s->arenas[i]);
+	for (unsigned id = 0; id < s->arena_rows; id++)
+		if (id == 0 || arena_get(id))
+			finish_arena(&s->arenas[id]);
 	add_totals(s);
 	add_mutexes(s);
 }
