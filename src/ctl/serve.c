@@ -32,6 +32,9 @@ _Static_assert(sizeof(((struct map_chunk *)0)->class) == CHUNK_GRANULES,
 #define REFRESH_NS 100000000u
 #define PRESSURE_NS 1000000000u
 
+/* Descriptors that are closed one by one, at most. */
+#define FILES_MAX 65536
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
 #endif
@@ -71,7 +74,8 @@ static void leave_files(void)
 {
 	has_own_files = unshare(CLONE_FILES) == 0;
 	if (has_own_files && syscall(SYS_close_range, 0u, ~0u, 0u) != 0)
-		for (int fd = 0; fd < 1024; fd++)
+		/* Before Linux 5.9: all that there can be, within reason. */
+		for (int fd = 0; fd < FILES_MAX && fd < sysconf(_SC_OPEN_MAX); fd++)
 			close(fd);
 }
 
@@ -140,8 +144,10 @@ static void segment_make(void)
 
 	lay_out(rows);
 	int fd = make_file(layout.size);
-	void *p = fd < 0 ? MAP_FAILED :
-	    mmap(NULL, layout.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	/* Where there can be no file nobody can look in; limits are watched all the
+	 * same. */
+	void *p = mmap(NULL, layout.size, PROT_READ | PROT_WRITE,
+	    fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		if (fd >= 0)
 			close(fd);
@@ -162,7 +168,8 @@ static void segment_make(void)
 		AO_int_store_release(&old->is_replaced, 1);
 		wake_clients(&old_mailbox->state);
 		munmap(old, old_size);
-		close(old_file);
+		if (old_file >= 0)
+			close(old_file);
 	}
 }
 

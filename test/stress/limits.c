@@ -1,9 +1,12 @@
 /*
  * limit.soft_bytes: above it free memory goes back long before its decay time, and
- * where that does not help the callback is told. arena.<i>.soft_bytes does the same
- * for the slabs of one arena.
+ * where that does not help the callback is told; in a process that can have no file
+ * for its stats segment, too.
  */
 #include "../harness.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #define OBJECTS 10000
 #define SIZE 10000u
@@ -33,8 +36,8 @@ set(const char *name, void *value, size_t size)
 		CHECK(condition); \
 	} while (0)
 
-int
-main(void)
+static int
+test(void)
 {
 	void (*callback)(size_t) = over;
 	size_t limit = LIMIT, none = 0;
@@ -79,4 +82,20 @@ main(void)
 	usleep(500000);
 	CHECK(stat_get("stats.resident") > resident * 3 / 4);
 	return 0;
+}
+
+int
+main(void)
+{
+	const struct rlimit none = { 0, 0 };
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+		_exit(test());
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child);
+	CHECK(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77));
+	return test();
 }
