@@ -34,8 +34,6 @@ enum mailbox_command {
 	MAILBOX_GET,         /* name: a control; reply: its value as text */
 	MAILBOX_SET,         /* name, value: set it, or run it where it has no value */
 	MAILBOX_MAP,         /* value: a cursor in decimal, "0" first; reply: map_* */
-	MAILBOX_SITE_ADD,    /* value: PATTERN=NAME */
-	MAILBOX_SITE_REMOVE, /* value: PATTERN */
 };
 
 struct mailbox {

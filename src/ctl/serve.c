@@ -19,7 +19,6 @@
 #include "ctl/collect.h"
 #include "ctl/control.h"
 #include "ctl/serve.h"
-#include "ctl/site.h"
 #include "page/page_heap.h"
 
 _Static_assert(sizeof(struct segment) <= SEGMENT_HEADER, "the header fits");
@@ -295,13 +294,6 @@ static bool answer(void)
 		break;
 	case MAILBOX_MAP:
 		length = map_reply(value, m->reply);
-		break;
-	case MAILBOX_SITE_ADD:
-		error = site_add(value);
-		refresh();
-		break;
-	case MAILBOX_SITE_REMOVE:
-		error = site_remove(value);
 		break;
 	default:
 		error = ENOSYS;

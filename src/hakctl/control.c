@@ -489,8 +489,8 @@ static int site_change(struct target *target, const struct request *r)
 
 	if (strlen(rule) >= sizeof(((struct mailbox *)0)->value))
 		return complain("%s: too long", rule);
-	int error = ask(target, add ? MAILBOX_SITE_ADD : MAILBOX_SITE_REMOVE, "", rule,
-	    reply);
+	int error = ask(target, MAILBOX_SET, add ? "site.add" : "site.remove",
+	    rule, reply);
 	if (error == EINVAL || error == ENOENT || error == ENOSPC)
 		return complain("%d: %s: %s", target->pid, rule, explain_site(target, error));
 	if (error)
