@@ -74,7 +74,7 @@ static void visit_tcache(const struct tcache_view *view, void *context)
 {
 	struct collection *c = context;
 	struct snapshot *s = c->s;
-	struct snapshot_arena *row = row_of(c, view->arena->id);
+	struct snapshot_arena *row = row_of(c, view->arena_id);
 	size_t bytes = 0, hits = 0, misses = 0;
 
 	for (size_t k = 1; k < CLASS_WHALE; k++) {
@@ -106,7 +106,7 @@ static void visit_tcache(const struct tcache_view *view, void *context)
 	s->nthreads += view->is_thread;
 	if (s->thread_rows < SNAPSHOT_THREADS && !view->is_parked)
 		s->threads[s->thread_rows++] = (struct snapshot_thread) {
-			.tid = view->tid, .arena = view->arena->id - 1,
+			.tid = view->tid, .arena = view->arena_id - 1,
 			.allocated = view->allocated, .deallocated = view->freed,
 			.cached = bytes, .capacity = view->capacity_bytes,
 			.hits = hits, .misses = misses,

@@ -1005,7 +1005,8 @@ void tcaches_after_fork_in_child(void)
 
 RACY_READER static void look(const struct tcache *t, struct tcache_view *view)
 {
-	view->arena = t->arena;
+	/* By the tag: what the pointer leads to may not be seen here yet. */
+	view->arena_id = (unsigned)(t->tag >> LG_CLASSES);
 	view->is_parked = t->is_parked;
 	view->tid = t->tid ? t->tid : getpid();
 	view->is_thread = !t->is_parked && !t->is_explicit && !t->is_site;

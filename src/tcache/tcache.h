@@ -176,7 +176,7 @@ void tcaches_after_fork_in_child(void);
 
 /* A look at a cache from any thread. */
 struct tcache_view {
-	const struct arena *arena;
+	unsigned arena_id;
 	bool is_parked, is_thread; /* a thread's own */
 	long tid;                  /* 0: not known */
 	size_t objects[CLASSES];  /* in the stacks */
