@@ -100,13 +100,8 @@ static void place(struct bin *bin, struct slab *slab)
 	slab->bucket = bucket;
 }
 
-static struct slab *slab_with_room(struct bin *bin, bool *zeroed)
+static struct slab *add_slab(struct bin *bin, bool *zeroed)
 {
-	for (unsigned i = 0; i < SLAB_BUCKETS; i++)
-		if (!list_empty(&bin->buckets[i]))
-			return container_of(bin->buckets[i].next, struct slab, by_fullness);
-	if (!list_empty(&bin->empty))
-		return container_of(bin->empty.next, struct slab, by_fullness);
 	struct slab *slab = slab_new(bin->arena, bin->class, zeroed);
 	if (slab) {
 		slab->bucket = SLAB_BUCKETS + 1;
@@ -117,6 +112,54 @@ static struct slab *slab_with_room(struct bin *bin, bool *zeroed)
 	return slab;
 }
 
+static struct slab *first(const struct link *list)
+{
+	return container_of(list->next, struct slab, by_fullness);
+}
+
+static struct slab *slab_with_room(struct bin *bin, bool *zeroed)
+{
+	for (unsigned i = 0; i < SLAB_BUCKETS; i++)
+		if (!list_empty(&bin->buckets[i]))
+			return first(&bin->buckets[i]);
+	return list_empty(&bin->empty) ? add_slab(bin, zeroed) : first(&bin->empty);
+}
+
+static struct slab *emptiest_slab(struct bin *bin, bool *zeroed)
+{
+	if (!list_empty(&bin->empty))
+		return first(&bin->empty);
+	for (unsigned i = SLAB_BUCKETS; i-- > 0;)
+		if (!list_empty(&bin->buckets[i]))
+			return first(&bin->buckets[i]);
+	return add_slab(bin, zeroed);
+}
+
+/* slab_take or slab_take_lines, and what the bin must know of it. Holds the lock. */
+static unsigned take(struct bin *bin, struct slab *slab,
+    unsigned (*from)(struct slab *, void **, unsigned), void **objects, unsigned n)
+{
+	size_t purged = slab_purged_bytes(slab);
+	unsigned got = from(slab, objects, n);
+
+	counter_add_owned(&bin->purged_bytes, slab_purged_bytes(slab) - purged);
+	place(bin, slab);
+	counter_add_owned(&bin->live, got);
+	return got;
+}
+
+unsigned bin_refill_lines(struct bin *bin, void **objects, unsigned n)
+{
+	bool fresh;
+
+	lock_acquire(&bin->lock);
+	struct slab *slab = emptiest_slab(bin, &fresh);
+	unsigned got = slab ? take(bin, slab, slab_take_lines, objects, n) : 0;
+	counter_add_owned(&bin->refills, got > 0);
+	lock_release(&bin->lock);
+	return got;
+}
+
 unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed)
 {
 	bool fresh = false;
@@ -124,19 +167,12 @@ unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed)
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->refills, 1);
 	unsigned got = depot_take(bin, objects, n);
-	if (got == 0) {
-		while (got < n) {
-			fresh = false;
-			struct slab *slab = slab_with_room(bin, &fresh);
-			if (!slab)
-				break;
-			size_t purged = slab_purged_bytes(slab);
-			got += slab_take(slab, objects + got, n - got);
-			counter_add_owned(&bin->purged_bytes,
-			    slab_purged_bytes(slab) - purged);
-			place(bin, slab);
-		}
-		counter_add_owned(&bin->live, got);
+	for (bool from_depot = got > 0; got < n && !from_depot;) {
+		fresh = false;
+		struct slab *slab = slab_with_room(bin, &fresh);
+		if (!slab)
+			break;
+		got += take(bin, slab, slab_take, objects + got, n - got);
 	}
 	lock_release(&bin->lock);
 	if (zeroed)

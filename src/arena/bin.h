@@ -42,6 +42,9 @@ void bin_init(struct bin *bin, unsigned arena, size_t class);
 /* Objects for a thread: from the depot, else from slabs. Returns how many of n;
  * 0: no memory. *zeroed (may be NULL): do they read zero? */
 unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed);
+/* For a thread's first objects of a class smaller than a cache line: whole lines,
+ * of which no other thread has part. 0: none at hand. n: as of slab_take_lines. */
+unsigned bin_refill_lines(struct bin *bin, void **objects, unsigned n);
 /* Objects of this bin back from a thread: to the depot while it has room, else
  * to their slabs. Reports misuse and aborts. True: enough became free to call
  * background_ask(), which may allocate, so it is for the caller to do last. */

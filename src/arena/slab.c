@@ -63,23 +63,51 @@ static void touch(struct slab *slab, size_t offset, size_t size)
 	    ~(((uint64_t)1 << first) - 1));
 }
 
-unsigned slab_take(struct slab *slab, void **objects, unsigned n)
+/* Of those of a word that are in bits; returns how many. */
+static unsigned take_bits(struct slab *slab, unsigned word, uint64_t bits,
+    void **objects, unsigned n)
 {
 	size_t size = size_class_size(slab->extent.class);
 	unsigned taken = 0;
 
-	for (unsigned w = 0; taken < n && slab->free > taken; w++) {
-		uint64_t bits = slab->free_slots[w];
-		while (bits && taken < n) {
-			unsigned slot = w * 64 + (unsigned)__builtin_ctzl(bits);
-			bits &= bits - 1;
-			objects[taken++] = slab->extent.base + slot * size;
-			if (unlikely(slab->purged))
-				touch(slab, slot * size, size);
-		}
-		slab->free_slots[w] = bits;
+	while (bits && taken < n) {
+		unsigned bit = (unsigned)__builtin_ctzl(bits), slot = word * 64 + bit;
+		bits &= bits - 1;
+		slab->free_slots[word] ^= (uint64_t)1 << bit;
+		objects[taken++] = slab->extent.base + slot * size;
+		if (unlikely(slab->purged))
+			touch(slab, slot * size, size);
 	}
 	slab->free = (uint16_t)(slab->free - taken);
+	return taken;
+}
+
+unsigned slab_take(struct slab *slab, void **objects, unsigned n)
+{
+	unsigned taken = 0;
+
+	for (unsigned w = 0; taken < n && slab->free; w++)
+		taken += take_bits(slab, w, slab->free_slots[w], objects + taken, n - taken);
+	return taken;
+}
+
+/* Of aligned groups of that many bits, a power of two below 64, those that are all 1. */
+static uint64_t whole_groups(uint64_t bits, unsigned group)
+{
+	uint64_t ones = ((uint64_t)1 << group) - 1;
+
+	for (unsigned shift = 1; shift < group; shift *= 2)
+		bits &= bits >> shift;
+	return (bits & (~(uint64_t)0 / ones)) * ones;
+}
+
+unsigned slab_take_lines(struct slab *slab, void **objects, unsigned n)
+{
+	unsigned group = size_class_line_group(slab->extent.class), taken = 0;
+
+	for (unsigned w = 0; taken < n && w < words(slab->slots); w++)
+		taken += take_bits(slab, w, whole_groups(slab->free_slots[w], group),
+		    objects + taken, n - taken);
 	return taken;
 }
 

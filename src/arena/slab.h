@@ -33,6 +33,9 @@ void slab_delete(struct slab *slab);
 
 /* Take up to n slots, lowest address first; returns how many. */
 unsigned slab_take(struct slab *slab, void **objects, unsigned n);
+/* The same, of slots that share cache lines with no other live slot. n: a multiple
+ * of size_class_line_group. */
+unsigned slab_take_lines(struct slab *slab, void **objects, unsigned n);
 /* Take one back; reports misuse and aborts. */
 void slab_give(struct slab *slab, void *object);
 

@@ -14,6 +14,7 @@
 
 #define LG_PAGE 12
 #define PAGE ((size_t)1 << LG_PAGE)
+#define CACHE_LINE ((size_t)64)
 /* What the page map tells apart; slabs and extents are runs of granules. */
 #define LG_GRANULE 14
 #define GRANULE ((size_t)1 << LG_GRANULE)
@@ -73,6 +74,15 @@ static inline enum layer size_class_layer(size_t class)
 {
 	return class < CLASS_L2 ? LAYER_TINY : class < CLASS_L25 ? LAYER_L2 :
 	    class < CLASS_WHALE ? LAYER_L25 : LAYER_WHALE;
+}
+
+/* So many slots, a power of two, from a multiple of it are whole cache lines. */
+static inline unsigned size_class_line_group(size_t class)
+{
+	size_t size = size_class_size(class);
+
+	/* size / 64 in lowest terms has the denominator. */
+	return (unsigned)(CACHE_LINE / ((size & -size) < CACHE_LINE ? size & -size : CACHE_LINE));
 }
 
 /* Slot of the byte at offset in a slab; exact below 128 KiB. */

@@ -14,7 +14,6 @@
  * flushes alternate (so that a larger one would have saved them) to what
  * GROWN_* allow. */
 #define START 6u
-#define CACHE_LINE 64u
 #define RARE_ALLOCS 1024u
 #define BASE_OBJECTS 254u
 #define BASE_BYTES (32 * KiB)
@@ -29,6 +28,9 @@
  * only frees: what rests on the stack then is of no use and holds pages. */
 #define FREEING_BYTES (192 * KiB)
 #define FREEING_OBJECTS 4096u
+/* So many frees of a class that the thread never allocated may be of what it was
+ * handed at its start; after more it is a consumer. */
+#define HANDED_OBJECTS 16u
 /* Caches of ended threads that are kept whole, for the next threads. */
 #define PARKED_MAX 8u
 /* What a thread's L2.5 stacks may hold in all. */
@@ -186,9 +188,19 @@ static size_t allocs_seen(const struct tcache *t, size_t class)
  * that start side by side must not share one for good. */
 static unsigned start_capacity(size_t class)
 {
-	unsigned line = 2 * CACHE_LINE / (unsigned)size_class_size(class);
+	unsigned line = (unsigned)(2 * CACHE_LINE / size_class_size(class));
 
 	return line > START ? line : START;
+}
+
+/* Of a class whose objects share cache lines the thread has none of its own so far:
+ * what it frees was another's, and beside it lies what others still write to. */
+static bool is_handed(const struct tcache *t, size_t class)
+{
+	const struct cache_bin *b = &t->bins[class];
+
+	return counter_get(&b->misses) == 0 && counter_get(&b->moved) < HANDED_OBJECTS &&
+	    size_class_size(class) < CACHE_LINE;
 }
 
 /* How many objects the stack may be made for after the event. */
@@ -359,7 +371,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 		return;
 	if (unlikely(*t->heads[class] == object))
 		log_fatal("free(%p): double free", object);
-	if (is_cached(t, class)) {
+	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
 		if (b->is_aside) {
 			push_aside(t, class, object);
@@ -543,10 +555,19 @@ static void slow_event(struct tcache *t)
 static void *refill(struct tcache *t, size_t class, bool *zeroed)
 {
 	struct cache_bin *b = &t->bins[class];
-	unsigned n = b->capacity / 2 > 1 ? b->capacity / 2 : 1;
-	void **bottom = &b->slots[b->capacity + 1], **top = bottom - n;
+	struct bin *bin = &t->arena->bins[class];
+	unsigned n = b->capacity / 2 > 1 ? b->capacity / 2 : 1, got = 0;
+	void **bottom = &b->slots[b->capacity + 1];
 
-	unsigned got = bin_refill(&t->arena->bins[class], top, n, zeroed);
+	if (size_class_size(class) < CACHE_LINE && counter_get(&b->misses) == 0) {
+		n = (unsigned)round_up(n, size_class_line_group(class));
+		got = bin_refill_lines(bin, bottom - n, n);
+		if (zeroed)
+			*zeroed = false;
+	}
+	if (got == 0)
+		got = bin_refill(bin, bottom - n, n, zeroed);
+	void **top = bottom - n;
 	if (got == 0)
 		return NULL;
 	memmove(bottom - got, top, got * sizeof(*top));

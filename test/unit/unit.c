@@ -334,6 +334,33 @@ START_TEST(slab_takes_lowest_first_and_purges_only_free_pages)
 }
 END_TEST
 
+START_TEST(slab_gives_cache_lines_that_are_whole)
+{
+	for (size_t class = 1; size_class_size(class) < CACHE_LINE; class++) {
+		size_t size = size_class_size(class), group = size_class_line_group(class);
+		bool zeroed;
+		struct slab *slab = slab_new(1, class, &zeroed);
+		static void *all[SLAB_SLOTS_MAX], *objects[16];
+
+		ck_assert_uint_eq(group * size % CACHE_LINE, 0);
+		unsigned n = slab_take(slab, all, SLAB_SLOTS_MAX);
+		/* A group but for its last slot, then two whole ones. */
+		for (size_t i = 0; i < 3 * group; i++)
+			if (i != group - 1)
+				slab_give(slab, all[i]);
+		ck_assert_uint_eq(slab_take_lines(slab, objects, 16), 2 * group);
+		for (size_t i = 0; i < 2 * group; i++)
+			ck_assert_ptr_eq(objects[i], all[group + i]);
+		ck_assert_uint_eq(slab->free, group - 1);
+		ck_assert_uint_eq(slab_take(slab, objects, 16), group - 1);
+		ck_assert_ptr_eq(objects[0], all[0]);
+		for (unsigned i = 0; i < n; i++)
+			slab_give(slab, all[i]);
+		slab_delete(slab);
+	}
+}
+END_TEST
+
 START_TEST(slab_sees_a_double_free)
 {
 	bool zeroed;
@@ -438,6 +465,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
 	ADD("whale", whale_alignment_holds, 0);
 	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
+	ADD("slab", slab_gives_cache_lines_that_are_whole, 0);
 	ADD("slab", slab_sees_a_double_free, SIGABRT);
 	ADD("bin", bin_loses_nothing_between_depot_and_slabs, 0);
 	ADD("inbox", inbox_gives_all_that_was_pushed, 0);
