@@ -208,21 +208,15 @@ static void settle(struct bin *bin, struct slab *slab, uint32_t now)
 static void return_locked(struct bin *bin, void **objects, unsigned n)
 {
 	uint32_t now = (uint32_t)os_now_ms();
-	struct slab *slab = NULL;
 
-	for (unsigned i = 0; i < n; i++) {
-		if (!slab || !slab_has(slab, objects[i])) {
-			if (slab)
-				settle(bin, slab, now);
-			slab = slab_of(objects[i]);
-			if (unlikely(slab->extent.arena != bin->arena ||
-			    slab->extent.class != bin->class))
-				misuse_of_free(objects[i]);
-		}
-		slab_give(slab, objects[i]);
-	}
-	if (slab)
+	for (unsigned i = 0; i < n;) {
+		struct slab *slab = slab_of(objects[i]);
+		if (unlikely(slab->extent.arena != bin->arena ||
+		    slab->extent.class != bin->class))
+			misuse_of_free(objects[i]);
+		i += slab_give(slab, objects + i, n - i);
 		settle(bin, slab, now);
+	}
 	counter_add_owned(&bin->live, (size_t)0 - n);
 	bin->freed_bytes += n * size_class_size(bin->class);
 }

@@ -68,17 +68,18 @@ static unsigned take_bits(struct slab *slab, unsigned word, uint64_t bits,
     void **objects, unsigned n)
 {
 	size_t size = size_class_size(slab->extent.class);
+	char *base = slab->extent.base, *first = base + word * 64 * size;
+	uint64_t left = bits;
 	unsigned taken = 0;
 
-	while (bits && taken < n) {
-		unsigned bit = (unsigned)__builtin_ctzl(bits), slot = word * 64 + bit;
-		bits &= bits - 1;
-		slab->free_slots[word] ^= (uint64_t)1 << bit;
-		objects[taken++] = slab->extent.base + slot * size;
-		if (unlikely(slab->purged))
-			touch(slab, slot * size, size);
+	while (left && taken < n) {
+		objects[taken++] = first + (unsigned)__builtin_ctzl(left) * size;
+		left &= left - 1;
 	}
+	slab->free_slots[word] &= ~(bits ^ left);
 	slab->free = (uint16_t)(slab->free - taken);
+	for (unsigned i = 0; unlikely(slab->purged != 0) && i < taken; i++)
+		touch(slab, (size_t)((char *)objects[i] - base), size);
 	return taken;
 }
 
@@ -111,20 +112,30 @@ unsigned slab_take_lines(struct slab *slab, void **objects, unsigned n)
 	return taken;
 }
 
-void slab_give(struct slab *slab, void *object)
+unsigned slab_give(struct slab *slab, void *const *objects, unsigned n)
 {
-	size_t offset = (size_t)((char *)object - slab->extent.base);
-	unsigned slot = slab->slots == 1 ? offset != 0 :
-	    size_class_slot(slab->extent.class, offset);
+	const struct size_class *class = &size_classes[slab->extent.class];
+	size_t size = class->size, length = slab->extent.size, slots = slab->slots;
+	/* As size_class_slot; what has one slot may be too large for that. */
+	size_t reciprocal = slots == 1 ? 0 : class->reciprocal;
+	const char *base = slab->extent.base;
+	unsigned given;
 
-	if (unlikely(slot >= slab->slots ||
-	    slot * size_class_size(slab->extent.class) != offset))
-		misuse_of_free(object);
-	uint64_t bit = (uint64_t)1 << slot % 64;
-	if (unlikely(slab->free_slots[slot / 64] & bit))
-		log_fatal("free(%p): double free", object);
-	slab->free_slots[slot / 64] |= bit;
-	slab->free++;
+	for (given = 0; given < n; given++) {
+		size_t offset = (size_t)((char *)objects[given] - base);
+		if (offset >= length)
+			break;
+		size_t slot = offset * reciprocal >> 32;
+		if (unlikely(slot * size != offset || slot >= slots))
+			misuse_of_free(objects[given]);
+		uint64_t bit = (uint64_t)1 << slot % 64;
+		uint64_t *word = &slab->free_slots[slot / 64];
+		if (unlikely(*word & bit))
+			log_fatal("free(%p): double free", objects[given]);
+		*word |= bit;
+	}
+	slab->free = (uint16_t)(slab->free + given);
+	return given;
 }
 
 /* Does no live slot touch the page? */

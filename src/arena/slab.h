@@ -36,17 +36,12 @@ unsigned slab_take(struct slab *slab, void **objects, unsigned n);
 /* The same, of slots that share cache lines with no other live slot. n: a multiple
  * of size_class_line_group. */
 unsigned slab_take_lines(struct slab *slab, void **objects, unsigned n);
-/* Take one back; reports misuse and aborts. */
-void slab_give(struct slab *slab, void *object);
+/* Take back those of n that lie in it, up to the first that does not; returns how
+ * many. Reports misuse and aborts. */
+unsigned slab_give(struct slab *slab, void *const *objects, unsigned n);
 
 /* Give back the pages that hold no live slot. Returns bytes. */
 size_t slab_purge(struct slab *slab);
-
-/* Does the address lie in it? */
-static inline bool slab_has(const struct slab *slab, const void *p)
-{
-	return (size_t)((const char *)p - slab->extent.base) < slab->extent.size;
-}
 
 /* Bytes of its pages that are known to have no memory. */
 static inline size_t slab_purged_bytes(const struct slab *slab)

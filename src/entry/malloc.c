@@ -130,8 +130,8 @@ static NO_INLINE void free_missed(void *p)
 	struct tcache *own = tcache_self;
 	size_t entry = AO_short_load(&own->map[(uintptr_t)p >> LG_GRANULE]);
 
-	if ((entry ^ own->tag) < CLASSES && tcache_lay_aside(own, entry ^ own->tag, p))
-		return;
+	if ((entry ^ own->tag) < CLASSES && tcache_is_aside(own, entry ^ own->tag))
+		return tcache_lay_aside(own, entry ^ own->tag, p);
 	/* With sites: most of it belongs to one of their caches. */
 	for (struct tcache *t = own->sites; t; t = t->next_site) {
 		size_t class = entry ^ t->tag;
@@ -358,7 +358,7 @@ void *resize_by_copy(void *p, size_t size, size_t alignment, bool zero,
 }
 
 /* The rest of realloc and reallocarray: who calls matters only where it allocates. */
-static void *reallocate(void *p, size_t size, const void *caller)
+static NO_INLINE void *reallocate(void *p, size_t size, const void *caller)
 {
 	if (!p)
 		return allocate(size, 1, false, route_of(caller));
@@ -371,8 +371,26 @@ static void *reallocate(void *p, size_t size, const void *caller)
 	return kept ? kept : resize_by_copy(p, size, 1, false, route_of(caller));
 }
 
+/* Strings and vectors grow by it: what the cache can serve goes no further. */
 void *hak_realloc(void *p, size_t size)
 {
+	const struct tcache *t = tcache_self;
+	size_t granule = (uintptr_t)p >> LG_GRANULE;
+	/* 0 of NULL, too: that granule is nobody's. */
+	size_t class = likely(granule < t->map_limit) ?
+	    AO_short_load(&t->map[granule]) % CLASSES : CLASS_NONE;
+
+	if (likely(class - 1 < CLASS_WHALE - 1 && size - 1 < L25_MAX)) {
+		size_t old_size = size_class_size(class);
+		if (fits(size, old_size))
+			return p;
+		void *moved = malloc_cached(size);
+		if (likely(moved)) {
+			memcpy(moved, p, size < old_size ? size : old_size);
+			hak_free(p);
+			return moved;
+		}
+	}
 	return reallocate(p, size, __builtin_return_address(0));
 }
 

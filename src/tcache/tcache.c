@@ -126,7 +126,9 @@ RACY_READER static size_t count_racy(const struct tcache *t, size_t class)
 	uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[b->capacity + 1] : 0;
 	size_t n = (bottom - head) / sizeof(void *);
 
-	return b->is_aside ? b->aside : b->slots && n <= b->capacity ? n : 0;
+	if (b->is_aside)
+		n = b->aside_to - b->aside_from;
+	return b->slots && n <= b->capacity ? n : 0;
 }
 
 static void ask_if_due(struct tcache *t)
@@ -232,7 +234,8 @@ static void lay_aside(struct tcache *t, size_t class)
 	}
 	lock_acquire(&t->aside_lock);
 	b->is_aside = true;
-	b->aside = 0;
+	AO_int_store(&b->aside_from, 0);
+	AO_int_store(&b->aside_to, 0);
 	t->heads[class] = NO_ROOM;
 	lock_release(&t->aside_lock);
 }
@@ -242,25 +245,44 @@ static void lay_aside(struct tcache *t, size_t class)
 static bool flush_aside(struct tcache *t, size_t class)
 {
 	struct cache_bin *b = &t->bins[class];
-	unsigned n = b->aside;
+	/* Pairs with push_aside's release: the slots below are written. */
+	unsigned from = b->aside_from, to = AO_int_load_acquire(&b->aside_to);
 
-	b->aside = 0;
-	counter_add_owned(&b->moved, n);
-	return n && bin_flush(&t->arena->bins[class], &b->slots[1], n);
+	/* First: once flushed, an object may be given out and freed by this cache's
+	 * thread again, which must not find it here. */
+	AO_int_store_release(&b->aside_from, to);
+	counter_add_owned(&b->moved, to - from);
+	return to > from && bin_flush(&t->arena->bins[class], &b->slots[from + 1], to - from);
+}
+
+/* False: there is no room, or it lies there already. */
+ALWAYS_INLINE bool try_push_aside(struct cache_bin *b, void *object)
+{
+	unsigned to = b->aside_to;
+
+	if (unlikely(to == b->capacity || (b->slots[to] == object &&
+	    to > AO_int_load_acquire(&b->aside_from))))
+		return false;
+	b->slots[to + 1] = object;
+	/* Pairs with flush_aside's acquire. */
+	AO_int_store_release(&b->aside_to, to + 1);
+	return true;
 }
 
 static void push_aside(struct tcache *t, size_t class, void *object)
 {
 	struct cache_bin *b = &t->bins[class];
 
-	lock_acquire(&t->aside_lock);
-	if (unlikely(b->aside && b->slots[b->aside] == object))
+	if (likely(try_push_aside(b, object)))
+		return;
+	if (unlikely(b->aside_to < b->capacity))
 		log_fatal("free(%p): double free", object);
-	if (b->aside == b->capacity)
-		t->ask_background |= flush_aside(t, class);
-	b->slots[++b->aside] = object;
-	t->aside_touched = true;
+	lock_acquire(&t->aside_lock);
+	t->ask_background |= flush_aside(t, class);
+	AO_int_store(&b->aside_from, 0);
+	AO_int_store(&b->aside_to, 0);
 	lock_release(&t->aside_lock);
+	try_push_aside(b, object);
 }
 
 /* Make what lies aside the stack. */
@@ -270,11 +292,11 @@ static void pick_up(struct tcache *t, size_t class)
 	void **bottom = &b->slots[b->capacity + 1];
 
 	lock_acquire(&t->aside_lock);
-	memmove(bottom - b->aside, &b->slots[1], b->aside * sizeof(*bottom));
-	t->heads[class] = bottom - b->aside;
+	unsigned n = b->aside_to - b->aside_from;
+	memmove(bottom - n, &b->slots[b->aside_from + 1], n * sizeof(*bottom));
+	t->heads[class] = bottom - n;
 	b->slots[0] = TCACHE_FULL;
 	*bottom = NULL;
-	b->aside = 0;
 	b->is_aside = false;
 	lock_release(&t->aside_lock);
 }
@@ -299,13 +321,15 @@ static bool take_aside(bool all)
 		struct tcache *t = container_of(l, struct tcache, link);
 		lock_acquire(&t->aside_lock);
 		for (size_t c = 1; c < CLASS_L25; c++) {
-			if (!t->bins[c].is_aside)
+			struct cache_bin *b = &t->bins[c];
+			if (!b->is_aside)
 				continue;
-			if (all || !t->aside_touched)
+			unsigned to = AO_int_load(&b->aside_to);
+			if (all || to == b->aside_seen)
 				flush_aside(t, c);
-			left |= t->bins[c].aside > 0;
+			b->aside_seen = (uint16_t)to;
+			left |= to > b->aside_from;
 		}
-		t->aside_touched = false;
 		lock_release(&t->aside_lock);
 		if (!t->is_parked)
 			continue;
@@ -651,17 +675,21 @@ static void send_parcels(struct tcache *t)
 			send(t, &t->parcels[i]);
 }
 
-bool tcache_lay_aside(struct tcache *t, size_t class, void *object)
+static NO_INLINE void lay_aside_slow(struct tcache *t, size_t class, void *object)
 {
-	if (!t->bins[class].is_aside)
-		return false;
 	/* What is laid aside says nothing of the other stacks: those that rest are to
 	 * be seen all the same. */
-	if (unlikely(++t->slow_events % COLLECT_EVENTS == 0))
+	if (t->slow_events % COLLECT_EVENTS == 0)
 		collect_step(t);
 	push_aside(t, class, object);
 	ask_if_due(t);
-	return true;
+}
+
+void tcache_lay_aside(struct tcache *t, size_t class, void *object)
+{
+	if (unlikely(++t->slow_events % COLLECT_EVENTS == 0 ||
+	    !try_push_aside(&t->bins[class], object)))
+		lay_aside_slow(t, class, object);
 }
 
 void tcache_free_to(struct tcache *t, void *object, unsigned entry)

@@ -17,9 +17,11 @@
  *
  * A thread that only frees needs no stack, and what rests there when it falls
  * asleep would hold pages for good. Its frees are laid aside instead: in the same
- * slots, bottom up, counted by aside, under aside_lock; the head has no room, so
- * that the fast paths leave the slots alone. The background thread takes what
- * lies aside untouched. The next allocation turns it into the stack again.
+ * slots, bottom up, and the head has no room, so that the fast paths leave the
+ * slots alone. The background thread takes what lies aside untouched, under
+ * aside_lock; the thread adds to it without: it alone stores aside_to, and stores
+ * aside_from or makes the slots anew only under the lock. The next allocation
+ * turns it into the stack again.
  *
  * A thread has one cache for its own arena and one more for each site's arena
  * that it allocates from (tcache_for); the program may make more
@@ -47,8 +49,10 @@ struct cache_bin {
 	uint16_t capacity;    /* objects; slots has two more */
 	uint8_t last_event;
 	uint32_t freed;       /* objects flushed with no allocation between */
-	bool is_aside;        /* under aside_lock, as is: */
-	uint16_t aside;       /* objects in slots[1..aside] */
+	bool is_aside;        /* changed under aside_lock */
+	uint16_t aside_seen;  /* aside_to at the background thread's last visit */
+	unsigned aside_from;  /* objects lie in slots[aside_from + 1 .. aside_to] */
+	unsigned aside_to;
 	AO_t misses;          /* allocations that the stack did not serve */
 	AO_t moved;           /* objects to the arena less those from it */
 	size_t counted;       /* of all allocations, those that arena knows of */
@@ -91,7 +95,6 @@ struct tcache {
 	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
 	bool ask_background;
 	struct lock aside_lock; /* before a bin's in the order */
-	bool aside_touched;     /* since the background thread looked */
 	struct parcel *parcels[OPEN_PARCELS];
 	struct link link;     /* among all tcaches */
 	struct link parked;   /* its thread ended: among those to take over */
@@ -141,9 +144,13 @@ struct tcache *tcache_for(struct arena *arena);
 
 /* What free does when the stack did not serve. class < CLASS_WHALE; entry: the object's in the page map. */
 void tcache_free_slow(void *object, unsigned entry);
-/* The first thing to try for an object of t's arena: is it a class whose objects
- * are laid aside? */
-bool tcache_lay_aside(struct tcache *t, size_t class, void *object);
+/* The first thing to ask for an object of t's arena that its stack refused: is it a
+ * class whose objects are laid aside? Then do so. */
+ALWAYS_INLINE bool tcache_is_aside(const struct tcache *t, size_t class)
+{
+	return t->bins[class].is_aside;
+}
+void tcache_lay_aside(struct tcache *t, size_t class, void *object);
 /* The same by a cache of the caller's choice, which is the calling thread's or
  * used by no other now. */
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed);

@@ -156,7 +156,7 @@ START_TEST(arena_sees_that_a_parcel_brings_what_is_not_its_own)
 	p->arena = 1;
 	p->count = 1;
 	p->bytes = 64;
-	slab_give(slab, p->objects[0]);
+	slab_give(slab, &p->objects[0], 1);
 	slab_delete(slab);
 	inbox_push(&arena->inbox, p);
 	arena_drain_inbox(arena);
@@ -324,12 +324,12 @@ START_TEST(slab_takes_lowest_first_and_purges_only_free_pages)
 	ck_assert_uint_eq(slab_purge(slab), 0);
 	for (int i = 0; i < 1024; i++)
 		if (i != 100)
-			slab_give(slab, objects[i]);
+			slab_give(slab, &objects[i], 1);
 	ck_assert_uint_eq(slab_purge(slab), slab->extent.size - PAGE);
 	ck_assert_uint_eq(slab_purge(slab), 0);
 	ck_assert_int_eq(*(char *)objects[100], 101);
 	ck_assert_int_eq(*(char *)objects[0], 0);
-	slab_give(slab, objects[100]);
+	slab_give(slab, &objects[100], 1);
 	slab_delete(slab);
 }
 END_TEST
@@ -347,7 +347,7 @@ START_TEST(slab_gives_cache_lines_that_are_whole)
 		/* A group but for its last slot, then two whole ones. */
 		for (size_t i = 0; i < 3 * group; i++)
 			if (i != group - 1)
-				slab_give(slab, all[i]);
+				slab_give(slab, &all[i], 1);
 		ck_assert_uint_eq(slab_take_lines(slab, objects, 16), 2 * group);
 		for (size_t i = 0; i < 2 * group; i++)
 			ck_assert_ptr_eq(objects[i], all[group + i]);
@@ -355,7 +355,7 @@ START_TEST(slab_gives_cache_lines_that_are_whole)
 		ck_assert_uint_eq(slab_take(slab, objects, 16), group - 1);
 		ck_assert_ptr_eq(objects[0], all[0]);
 		for (unsigned i = 0; i < n; i++)
-			slab_give(slab, all[i]);
+			slab_give(slab, &all[i], 1);
 		slab_delete(slab);
 	}
 }
@@ -368,8 +368,8 @@ START_TEST(slab_sees_a_double_free)
 	void *object;
 
 	slab_take(slab, &object, 1);
-	slab_give(slab, object);
-	slab_give(slab, object);
+	slab_give(slab, &object, 1);
+	slab_give(slab, &object, 1);
 }
 END_TEST
 
