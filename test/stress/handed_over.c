@@ -21,9 +21,9 @@ take_again(void *argument)
 {
 	size_t i = (size_t)argument;
 
-	free(given[i]);
+	hak_free(given[i]);
 	pthread_barrier_wait(&all_freed);
-	taken[i] = malloc(size);
+	taken[i] = hak_malloc(size);
 	pthread_barrier_wait(&all_freed);
 	return NULL;
 }
@@ -46,8 +46,8 @@ main(void)
 	for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++) {
 		size = sizes[s];
 		for (size_t i = 0; i < THREADS; i++)
-			given[i] = malloc(size);
-		void *kept = malloc(size);
+			given[i] = hak_malloc(size);
+		void *kept = hak_malloc(size);
 		for (size_t i = 0; i < THREADS; i++)
 			CHECK(pthread_create(&threads[i], NULL, take_again, (void *)i) == 0);
 		for (size_t i = 0; i < THREADS; i++)
@@ -58,8 +58,8 @@ main(void)
 				CHECK(!share_a_line(taken[i], taken[k]));
 		}
 		for (size_t i = 0; i < THREADS; i++)
-			free(taken[i]);
-		free(kept);
+			hak_free(taken[i]);
+		hak_free(kept);
 	}
 	return 0;
 }
