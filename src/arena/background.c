@@ -13,7 +13,7 @@
 
 /* A process whose heap is as large, or that still allocates at that age, gets the
  * thread: smaller and shorter ones do without it. */
-#define WORTH_BYTES (2 * MiB)
+#define WORTH_BYTES (1 * MiB)
 #define WORTH_AGE_MS 100
 /* Passes in one decay time, and how often at least and at most. */
 #define PASSES 10

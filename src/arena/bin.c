@@ -8,7 +8,7 @@
 #include "page/os.h"
 
 /* A depot holds at most this much and this many. */
-#define DEPOT_BYTES (1 * MiB)
+#define DEPOT_BYTES (256 * KiB)
 #define DEPOT_OBJECTS 2048
 #define DEPOT_ROOM_MIN 64
 /* Empty slabs that a bin keeps for its next need. */

@@ -10,6 +10,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 /* A path that is not the happy one: out of line, out of the hot cache lines. */
 #define SLOW_PATH __attribute__((noinline, cold))
+/* To begin at a cache line: where it falls otherwise makes up to 17 % of the time. */
+#define HOT_PATH __attribute__((aligned(64)))
 /* Slow, but on the way of every miss: out of line, not out of sight. */
 #define NO_INLINE __attribute__((noinline))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))

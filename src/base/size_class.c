@@ -18,16 +18,20 @@ const uint8_t size_class_tiny[TINY_MAX / 8 + 1] = {
 
 struct size_class size_classes[CLASSES];
 
-#define SLAB_GRANULES_MIN 4u
+/* A slab is as short as it can be: the fewer slots, the sooner all are free. Not for
+ * sizes of which one granule has so many that it is hardly ever free anyway. */
+#define MANY_SLOTS_MAX 128u
+#define MANY_SLOTS_GRANULES 4u
 #define SLAB_GRANULES_MAX 8u
+#define SLAB_SLOTS_MIN 4u
 
-/* The slab length, of those allowed, that leaves the smallest share over. */
 static unsigned slab_granules(size_t size)
 {
-	unsigned best = SLAB_GRANULES_MIN;
+	unsigned best = (unsigned)((SLAB_SLOTS_MIN * size + GRANULE - 1) / GRANULE);
 
 	if (size <= TINY_MAX)
-		return best;
+		return size <= MANY_SLOTS_MAX ? MANY_SLOTS_GRANULES : 1;
+	/* The length that leaves the smallest share over. */
 	for (unsigned n = best + 1; n <= SLAB_GRANULES_MAX; n++)
 		if (n * GRANULE % size * best < best * GRANULE % size * n)
 			best = n;

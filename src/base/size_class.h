@@ -2,8 +2,8 @@
  * Size classes: 8; steps of 16 to 128; then four a doubling to 1 MiB.
  *
  *   class  0       none: what the page map says of foreign memory
- *          1..21   Tiny, to 1 KiB      slabs of 64 KiB
- *         22..41   L2,   to 32 KiB     slabs of 64 to 128 KiB
+ *          1..21   Tiny, to 1 KiB      slabs of 16 or 64 KiB
+ *         22..41   L2,   to 32 KiB     slabs of 16 to 128 KiB
  *         42..61   L2.5, to 1 MiB      an extent for each object
  *         62       Whale               a mapping for each object
  */

@@ -92,7 +92,7 @@ static NO_INLINE void *nothrow_aligned_slow(const char *name, size_t size,
 }
 
 #define OPERATOR(result, name, mangled, ...) \
-	HAK_EXPORT result name(__VA_ARGS__) __asm__(mangled); \
+	HAK_EXPORT HOT_PATH result name(__VA_ARGS__) __asm__(mangled); \
 	result name(__VA_ARGS__)
 
 OPERATOR(void *, cxx_new, "_Znwm", size_t size)

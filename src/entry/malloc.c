@@ -21,15 +21,24 @@ static void free_missed(void *p);
 static void *calloc_slow(size_t size, const void *caller);
 
 /* Up to TINY_MAX 15 instructions, above 22. */
-void *hak_malloc(size_t size)
+HOT_PATH void *hak_malloc(size_t size)
 {
 	void *p = malloc_cached(size);
 
 	return likely(p) ? p : malloc_slow(size, __builtin_return_address(0));
 }
 
+/* At the start of a cache line its batches took 1.15 to 1.2 x the time on Zen, and in
+ * the middle no fused compare and jump crosses 32 bytes, which Skylakes dislike. */
+#if defined(__x86_64__)
+__asm__(".pushsection .text.hak_free, \"ax\", @progbits; .p2align 6; "
+    ".skip 32, 0xcc; .popsection");
+#define MID_LINE __attribute__((section(".text.hak_free"), aligned(32)))
+#else
+#define MID_LINE
+#endif
 /* 20 instructions: one load and one compare tell owner and class together. */
-void hak_free(void *p)
+MID_LINE void hak_free(void *p)
 {
 	struct tcache *t = tcache_self;
 	size_t granule = (uintptr_t)p >> LG_GRANULE;
@@ -41,7 +50,7 @@ void hak_free(void *p)
 		return free_missed(p);
 }
 
-void *hak_calloc(size_t count, size_t size)
+HOT_PATH void *hak_calloc(size_t count, size_t size)
 {
 	size_t bytes;
 
@@ -372,7 +381,7 @@ static NO_INLINE void *reallocate(void *p, size_t size, const void *caller)
 }
 
 /* Strings and vectors grow by it: what the cache can serve goes no further. */
-void *hak_realloc(void *p, size_t size)
+HOT_PATH void *hak_realloc(void *p, size_t size)
 {
 	const struct tcache *t = tcache_self;
 	size_t granule = (uintptr_t)p >> LG_GRANULE;

@@ -2,10 +2,12 @@
 
 #include <string.h>
 
-#include "base/bits.h"
+#include "base/size_class.h"
 #include "page/os.h"
 
-#define ALIGNMENT 64
+/* Two slabs' descriptors may share a cache line, what is larger may not. */
+#define ALIGNMENT 32
+#define SHARED_LINE_MAX 96
 /* Up to here a list for each multiple of ALIGNMENT, above for each power of
  * two: descriptors and pointer stacks come in few sizes. */
 #define EXACT_MAX 4096
@@ -29,8 +31,8 @@ static AO_t mapped = FIRST_BLOCK;
 
 static size_t rounded(size_t size)
 {
-	return size <= EXACT_MAX ? round_up(size, ALIGNMENT) :
-	    (size_t)1 << lg_ceil(size);
+	return size <= SHARED_LINE_MAX ? round_up(size, ALIGNMENT) :
+	    size <= EXACT_MAX ? round_up(size, CACHE_LINE) : (size_t)1 << lg_ceil(size);
 }
 
 static struct piece **list_of(size_t size)
@@ -41,7 +43,10 @@ static struct piece **list_of(size_t size)
 
 static void *take_fresh(size_t size)
 {
-	if ((size_t)(bump_end - bump) < size) {
+	char *p = size > SHARED_LINE_MAX ?
+	    (char *)round_up((uintptr_t)bump, CACHE_LINE) : bump;
+
+	if (p > bump_end || (size_t)(bump_end - p) < size) {
 		size_t block = size > BLOCK / 4 ? round_up(size, 4096) : BLOCK;
 		char *fresh = os_map(NULL, block);
 		if (!fresh)
@@ -49,11 +54,10 @@ static void *take_fresh(size_t size)
 		counter_add_owned(&mapped, block);
 		if (block != BLOCK)
 			return fresh;
-		bump = fresh;
+		p = fresh;
 		bump_end = fresh + block;
 	}
-	void *p = bump;
-	bump += size;
+	bump = p + size;
 	return p;
 }
 

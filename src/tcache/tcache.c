@@ -26,8 +26,8 @@
 
 /* So much flushed from a bin with no allocation in between says that its thread
  * only frees: what rests on the stack then is of no use and holds pages. */
-#define FREEING_BYTES (192 * KiB)
-#define FREEING_OBJECTS 4096u
+#define FREEING_BYTES (96 * KiB)
+#define FREEING_OBJECTS 2048u
 /* So many frees of a class that the thread never allocated may be of what it was
  * handed at its start; after more it is a consumer. */
 #define HANDED_OBJECTS 16u

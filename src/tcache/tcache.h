@@ -61,11 +61,12 @@ struct cache_bin {
 };
 
 struct tcache {
-	/* The fast paths read the first part. */
-	void **heads[CLASSES];
-	const uint16_t *map;  /* page_map's, next to the rest */
+	/* The fast paths read the first part; what each of them reads comes first,
+	 * where an instruction needs one byte to say so. */
 	size_t map_limit;
+	const uint16_t *map;  /* page_map's, next to the rest */
 	size_t tag;           /* of arena, as page map entries have it */
+	void **heads[CLASSES];
 	uint8_t class_of[TINY_MAX / 8 + 1];
 
 	AO_t allocs[CLASSES]; /* served by the fast path: hits */

@@ -128,17 +128,21 @@ END_TEST
 
 START_TEST(bin_asks_for_the_background_thread_when_the_depot_fills)
 {
-	struct bin *bin = &arena_ensure(1)->bins[size_class_of(1024)];
-	static void *objects[600];
+	/* The depot holds 1,024 of these. */
+	struct bin *bin = &arena_ensure(1)->bins[size_class_of(256)];
+	static void *objects[1000];
 	bool asked = false;
 	unsigned n = 0;
 
-	while (n < 600)
-		n += bin_refill(bin, objects + n, 600 - n, NULL);
-	for (unsigned i = 0; i < 600; i += 50)
+	while (n < 1000)
+		n += bin_refill(bin, objects + n, 1000 - n, NULL);
+	for (unsigned i = 0; i < 1000; i += 50)
 		asked |= bin_flush(bin, objects + i, 50);
+	ck_assert_uint_eq(bin->depot_count, 1000);
+	ck_assert(!asked);
+	ck_assert_uint_eq(bin_refill(bin, objects, 50, NULL), 50);
+	asked = bin_flush(bin, objects, 50);
 	ck_assert(asked);
-	ck_assert_uint_eq(bin->depot_count, 600);
 	bin_purge(bin, os_now_ms(), 0, true);
 }
 END_TEST
