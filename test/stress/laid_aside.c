@@ -1,0 +1,86 @@
+/*
+ * A thread that only frees lays its frees aside, without a lock, while others take
+ * them (hak_malloc_trim does what the background thread does, all the time) and give
+ * them out again. Nothing may be lost, and nothing taken for a double free.
+ * Under ThreadSanitizer it fails where the order of aside_to is weakened.
+ */
+#include "../harness.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#define PLACES 64
+#define FREES_MIN 10000
+#define SECONDS 3
+
+static void *_Atomic places[PLACES];
+static atomic_bool stop;
+static _Atomic unsigned long freed;
+
+static void *
+allocate(void *unused)
+{
+	bool off = false;
+
+	/* Past its cache: what was just taken is the next that is given out. */
+	CHECK(hak_mallctl("thread.tcache.enabled", NULL, NULL, &off, sizeof(off)) == 0);
+	for (size_t i = 0; !stop; i++) {
+		void *p = hak_malloc(16 + i % 3 * 16), *none = NULL;
+		memset(p, (int)i, 16);
+		while (!atomic_compare_exchange_strong(&places[i % PLACES], &none, p) && !stop) {
+			none = NULL;
+			sched_yield();
+		}
+		if (none != NULL)
+			hak_free(p);
+	}
+	return unused;
+}
+
+static void *
+only_free(void *unused)
+{
+	for (size_t i = 0; !stop; i++) {
+		void *p = atomic_exchange(&places[i % PLACES], NULL);
+		if (p == NULL) {
+			sched_yield();
+			continue;
+		}
+		hak_free(p);
+		freed++;
+	}
+	return unused;
+}
+
+static void *
+trim(void *unused)
+{
+	while (!stop) {
+		hak_malloc_trim(0);
+		sched_yield();
+	}
+	return unused;
+}
+
+int
+main(void)
+{
+	void *(*const roles[])(void *) = { allocate, only_free, trim };
+	struct timespec while_running = { .tv_sec = SECONDS };
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_create(&threads[i], NULL, roles[i], NULL) == 0);
+	nanosleep(&while_running, NULL);
+	stop = true;
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < PLACES; i++)
+		hak_free(places[i]);
+	printf("laid_aside: %lu freed\n", (unsigned long)freed);
+	CHECK(freed >= FREES_MIN);
+	return 0;
+}
