@@ -167,7 +167,8 @@ unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed)
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->refills, 1);
 	unsigned got = depot_take(bin, objects, n);
-	for (bool from_depot = got > 0; got < n && !from_depot;) {
+	bool from_slabs = got == 0;
+	while (from_slabs && got < n) {
 		fresh = false;
 		struct slab *slab = slab_with_room(bin, &fresh);
 		if (!slab)

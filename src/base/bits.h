@@ -10,7 +10,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 /* A path that is not the happy one: out of line, out of the hot cache lines. */
 #define SLOW_PATH __attribute__((noinline, cold))
-/* To begin at a cache line: where it falls otherwise makes up to 17 % of the time. */
+/* To begin at a cache line, so that no change elsewhere moves it within one. */
 #define HOT_PATH __attribute__((aligned(64)))
 /* Slow, but on the way of every miss: out of line, not out of sight. */
 #define NO_INLINE __attribute__((noinline))

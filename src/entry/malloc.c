@@ -28,7 +28,7 @@ HOT_PATH void *hak_malloc(size_t size)
 	return likely(p) ? p : malloc_slow(size, __builtin_return_address(0));
 }
 
-/* At the start of a cache line its batches took 1.15 to 1.2 x the time on Zen, and in
+/* At the start of a cache line its batches took 1.15 to 1.25 x the time on an EPYC, and in
  * the middle no fused compare and jump crosses 32 bytes, which Skylakes dislike. */
 #if defined(__x86_64__)
 __asm__(".pushsection .text.hak_free, \"ax\", @progbits; .p2align 6; "

@@ -5,9 +5,10 @@
 #include "base/size_class.h"
 #include "page/os.h"
 
-/* Two slabs' descriptors may share a cache line, what is larger may not. */
 #define ALIGNMENT 32
-#define SHARED_LINE_MAX 96
+/* Slabs' descriptors, of which there are many: two may share a cache line. All that
+ * is smaller or larger has its own. */
+#define DESCRIPTOR 96
 /* Up to here a list for each multiple of ALIGNMENT, above for each power of
  * two: descriptors and pointer stacks come in few sizes. */
 #define EXACT_MAX 4096
@@ -31,8 +32,9 @@ static AO_t mapped = FIRST_BLOCK;
 
 static size_t rounded(size_t size)
 {
-	return size <= SHARED_LINE_MAX ? round_up(size, ALIGNMENT) :
-	    size <= EXACT_MAX ? round_up(size, CACHE_LINE) : (size_t)1 << lg_ceil(size);
+	if (size > CACHE_LINE && size <= DESCRIPTOR)
+		return DESCRIPTOR;
+	return size <= EXACT_MAX ? round_up(size, CACHE_LINE) : (size_t)1 << lg_ceil(size);
 }
 
 static struct piece **list_of(size_t size)
@@ -43,8 +45,8 @@ static struct piece **list_of(size_t size)
 
 static void *take_fresh(size_t size)
 {
-	char *p = size > SHARED_LINE_MAX ?
-	    (char *)round_up((uintptr_t)bump, CACHE_LINE) : bump;
+	char *p = size == DESCRIPTOR ? bump :
+	    (char *)round_up((uintptr_t)bump, CACHE_LINE);
 
 	if (p > bump_end || (size_t)(bump_end - p) < size) {
 		size_t block = size > BLOCK / 4 ? round_up(size, 4096) : BLOCK;

@@ -13,7 +13,8 @@
 
 extern struct lock metadata_lock; /* for fork */
 
-/* Zeroed, aligned to 64 bytes, up to 96 bytes to 32; NULL: no memory. */
+/* Zeroed; whole cache lines, but for 65 to 96 bytes, which may share one. NULL: no
+ * memory. */
 void *metadata_alloc(size_t size);
 /* size: as asked for. */
 void metadata_free(void *p, size_t size);

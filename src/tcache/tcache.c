@@ -154,12 +154,18 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 	t->heads[class] = bottom - kept;
 }
 
+/* Whole cache lines: no other thread may write beside it. */
+static size_t slots_bytes(unsigned capacity)
+{
+	return round_up((capacity + 2) * sizeof(void *), CACHE_LINE);
+}
+
 /* Give a bin a stack of that capacity, which may be 0, and move its objects there. */
 static bool resize(struct tcache *t, size_t class, unsigned capacity)
 {
 	struct cache_bin *b = &t->bins[class];
 	size_t held = count(t, class);
-	void **slots = metadata_alloc((capacity + 2) * sizeof(*slots));
+	void **slots = metadata_alloc(slots_bytes(capacity));
 
 	if (!slots)
 		return false;
@@ -174,7 +180,7 @@ static bool resize(struct tcache *t, size_t class, unsigned capacity)
 	counter_add(&process_capacity, added);
 	t->heads[class] = head;
 	if (b->slots)
-		metadata_free(b->slots, (b->capacity + 2u) * sizeof(*slots));
+		metadata_free(b->slots, slots_bytes(b->capacity));
 	b->slots = slots;
 	b->capacity = (uint16_t)capacity;
 	return true;
@@ -245,23 +251,29 @@ static void lay_aside(struct tcache *t, size_t class)
 static bool flush_aside(struct tcache *t, size_t class)
 {
 	struct cache_bin *b = &t->bins[class];
-	/* Pairs with push_aside's release: the slots below are written. */
+	/* Pairs with try_push_aside's release: the slots below are written. */
 	unsigned from = b->aside_from, to = AO_int_load_acquire(&b->aside_to);
 
 	/* First: once flushed, an object may be given out and freed by this cache's
-	 * thread again, which must not find it here. */
+	 * thread again, which must not find it here: pairs with is_on_top's acquire. */
 	AO_int_store_release(&b->aside_from, to);
 	counter_add_owned(&b->moved, to - from);
 	return to > from && bin_flush(&t->arena->bins[class], &b->slots[from + 1], to - from);
 }
 
-/* False: there is no room, or it lies there already. */
+/* Was it the last to be laid aside, and nobody took it since? Freed twice, then. */
+ALWAYS_INLINE bool is_on_top(const struct cache_bin *b, const void *object)
+{
+	return unlikely(b->slots[b->aside_to] == object) &&
+	    b->aside_to > AO_int_load_acquire((const volatile unsigned *)&b->aside_from);
+}
+
+/* False: there is no room, or it is freed twice. */
 ALWAYS_INLINE bool try_push_aside(struct cache_bin *b, void *object)
 {
 	unsigned to = b->aside_to;
 
-	if (unlikely(to == b->capacity || (b->slots[to] == object &&
-	    to > AO_int_load_acquire(&b->aside_from))))
+	if (unlikely(to == b->capacity || is_on_top(b, object)))
 		return false;
 	b->slots[to + 1] = object;
 	/* Pairs with flush_aside's acquire. */
@@ -275,7 +287,7 @@ static void push_aside(struct tcache *t, size_t class, void *object)
 
 	if (likely(try_push_aside(b, object)))
 		return;
-	if (unlikely(b->aside_to < b->capacity))
+	if (is_on_top(b, object))
 		log_fatal("free(%p): double free", object);
 	lock_acquire(&t->aside_lock);
 	t->ask_background |= flush_aside(t, class);
@@ -855,8 +867,7 @@ static void tcache_delete(struct tcache *t)
 	counter_sub(&process_capacity, t->capacity_bytes);
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		if (t->bins[c].slots)
-			metadata_free(t->bins[c].slots,
-			    (t->bins[c].capacity + 2u) * sizeof(void *));
+			metadata_free(t->bins[c].slots, slots_bytes(t->bins[c].capacity));
 	metadata_free(t, sizeof(*t));
 }
 

@@ -3,18 +3,28 @@
  * them (hak_malloc_trim does what the background thread does, all the time) and give
  * them out again. Nothing may be lost, and nothing taken for a double free.
  * Under ThreadSanitizer it fails where the order of aside_to is weakened.
+ *
+ * And what is freed twice in a row is seen at once, however much lies aside already:
+ * tried with each number of frees, each in a process of its own.
  */
 #include "../harness.h"
 
 #include <pthread.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PLACES 64
 #define FREES_MIN 10000
 #define SECONDS 3
+/* Enough frees to begin to lay aside, and more than fit there. */
+#define BEFORE 4000
+#define FILLS 1100
 
 static void *_Atomic places[PLACES];
 static atomic_bool stop;
@@ -65,9 +75,35 @@ trim(void *unused)
 	return unused;
 }
 
+static void
+see_each_double_free(void)
+{
+	static void *objects[BEFORE + FILLS];
+
+	for (size_t i = 0; i < BEFORE + FILLS; i++)
+		objects[i] = hak_malloc(64);
+	for (size_t i = 0; i < BEFORE + FILLS; i++) {
+		hak_free(objects[i]);
+		if (i < BEFORE)
+			continue;
+		pid_t pid = fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			/* Its message is expected. */
+			dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+			hak_free(opaque(objects[i]));
+			_exit(0);
+		}
+		int status;
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	}
+}
+
 int
 main(void)
 {
+	see_each_double_free();
 	void *(*const roles[])(void *) = { allocate, only_free, trim };
 	struct timespec while_running = { .tv_sec = SECONDS };
 	pthread_t threads[3];

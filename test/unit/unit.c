@@ -182,6 +182,23 @@ START_TEST(metadata_is_zero_and_reused)
 }
 END_TEST
 
+START_TEST(metadata_shares_no_cache_line_but_between_descriptors)
+{
+	static const size_t sizes[] = { 8, 64, 128, 192, 4096, 5000 };
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		metadata_alloc(96);
+		ck_assert_uint_eq((uintptr_t)metadata_alloc(sizes[i]) % CACHE_LINE, 0);
+		metadata_alloc(96);
+		ck_assert_uint_eq((uintptr_t)metadata_alloc(sizes[i]) % CACHE_LINE, 0);
+	}
+	/* Two in three lines. */
+	metadata_alloc(8);
+	char *p = metadata_alloc(96);
+	ck_assert_ptr_eq((char *)metadata_alloc(96), p + 96);
+}
+END_TEST
+
 START_TEST(page_heap_runs_are_apart_and_come_back_together)
 {
 	struct extent extents[200] = { 0 };
@@ -462,6 +479,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("bin", bin_asks_for_the_background_thread_when_the_depot_fills, 0);
 	ADD("arena", arena_sees_that_a_parcel_brings_what_is_not_its_own, SIGABRT);
 	ADD("metadata", metadata_is_zero_and_reused, 0);
+	ADD("metadata", metadata_shares_no_cache_line_but_between_descriptors, 0);
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
