@@ -2,7 +2,7 @@
  * growth: does an operation cost more when more is live? The heap is filled to -m
  * MiB with sizes of 16 bytes to 4 KiB, by power law; then are timed
  *
- *   hot    replacing random objects of the first 1,000: what lies in the caches
+ *   hot    replacing random objects of 1,000: what lies in the caches
  *   refill emptying and filling rows of 5,000 objects: more than a thread's cache
  *          keeps, so that the allocator's lower layers serve
  *   whole  replacing random objects of the whole heap
@@ -10,7 +10,8 @@
  *          the program's own cache and TLB misses
  *
  * in nanoseconds an operation (a malloc or a free; a touch is two). Threads (-t)
- * share the heap, each its part, and wait for each other before each figure.
+ * share the heap and the hot objects, each its part, and wait for each other before
+ * each figure.
  *
  * usage: growth [-t threads] [-n thousand operations] [-s seed] [-m MiB live]
  */
@@ -92,18 +93,19 @@ static void note(const struct share *s, enum figure figure, size_t n)
 static uint64_t work(struct share *s)
 {
 	size_t bytes = (mib << 20) / s->threads, held = 0, count = 0, n = s->work * 1000;
-	struct item **items = own_pages((bytes / 16 + HOT) * sizeof(*items));
+	size_t hot = HOT / s->threads ? HOT / s->threads : 1;
+	struct item **items = own_pages((bytes / 16 + hot) * sizeof(*items));
 	struct item **row = own_pages(ROW * sizeof(*row));
 	uint64_t sum = 0;
 
-	while (held < bytes || count < HOT) {
+	while (held < bytes || count < hot) {
 		items[count] = make_item(draw_size(&s->rng));
 		held += items[count++]->size;
 	}
 	atomic_fetch_add(&all_live, held);
 	work_begins(s);
 	begin(s);
-	sum += replace(items, HOT, n, &s->rng);
+	sum += replace(items, hot, n, &s->rng);
 	note(s, HOT_FIGURE, n);
 	begin(s);
 	size_t in_rows = (n + ROW - 1) / ROW * ROW;
