@@ -8,8 +8,11 @@
 #include "page/metadata.h"
 #include "page/os.h"
 
-/* The cache may hold so much more than was live at most within a decay time and is
- * not now, and settings.whale_max_bytes. */
+/* What the cache may hold follows regret: it begins with little, and where a block
+ * is asked for that what was let go of would have served, it may hold twice as much
+ * from then on, or so much more. Never more than CACHE_SPARE and what was live at
+ * most within a decay time and is not now; nor than settings.whale_max_bytes. */
+#define CACHE_START (8 * MiB)
 #define CACHE_SPARE (32 * MiB)
 /* Unmapped places that are remembered. */
 #define GAPS 128
@@ -37,8 +40,11 @@ static struct gap {
 	size_t size;
 } gaps[GAPS];
 static struct whale_stats stats;
-static size_t peak_bytes; /* most of stats.live_bytes since peak_ms */
+/* Since peak_ms, a decay time at most: */
 static uint64_t peak_ms;
+static size_t peak_bytes;   /* most of stats.live_bytes */
+static size_t let_go_bytes; /* for lack of room in the cache */
+static size_t wanted_bytes = CACHE_START; /* in the cache */
 
 /* Into the cache and out of it. Hold the lock. */
 static void cache_add(struct whale *w, struct link *after)
@@ -234,6 +240,27 @@ static void count(const struct whale *w, int sign)
 	owner->live_bytes += (size_t)sign * w->extent.size;
 }
 
+/* Holds the lock. */
+static size_t cache_room(void)
+{
+	size_t room = CACHE_SPARE + peak_bytes - stats.live_bytes;
+	size_t most = flag_load(&settings.whale_max_bytes);
+
+	room = room < wanted_bytes ? room : wanted_bytes;
+	return room < most ? room : most;
+}
+
+/* The cache cannot serve it: could it have, with all that was let go of? Holds the
+ * lock. */
+static void regret(size_t size)
+{
+	if (size > let_go_bytes + stats.cached_bytes)
+		return;
+	wanted_bytes += size > wanted_bytes ? size : wanted_bytes;
+	if (wanted_bytes > peak_bytes + CACHE_SPARE)
+		wanted_bytes = peak_bytes + CACHE_SPARE;
+}
+
 void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 {
 	struct whale *w = NULL;
@@ -243,10 +270,12 @@ void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 	size = round_up(size, GRANULE);
 	lock_acquire(&whale_lock);
 	w = cache_take(size, alignment);
-	if (w)
+	if (w) {
 		stats.hits++;
-	else
+	} else {
 		stats.misses++;
+		regret(size);
+	}
 	lock_release(&whale_lock);
 	if (!w)
 		w = whale_map(size, alignment);
@@ -281,15 +310,6 @@ static struct whale *whale_of(const void *p)
 	    container_of(extent, struct whale, extent) : NULL;
 }
 
-/* Holds the lock. */
-static size_t cache_room(void)
-{
-	size_t room = CACHE_SPARE + peak_bytes - stats.live_bytes;
-	size_t most = flag_load(&settings.whale_max_bytes);
-
-	return room < most ? room : most;
-}
-
 /* Take the oldest out of the cache while it is too full or, at time now, has
  * decayed. Holds the lock. */
 static struct whale *cache_evict(uint64_t now, bool all)
@@ -314,6 +334,8 @@ static struct whale *cache_evict(uint64_t now, bool all)
 			rest = split(w, w->mapped - excess);
 		w = rest ? rest : w;
 		cache_remove(w);
+		if (!all && !decayed)
+			let_go_bytes += w->mapped;
 		return w;
 	}
 	return NULL;
@@ -328,6 +350,8 @@ size_t whale_purge(bool all)
 	if ((ssize_t)(now - peak_ms) > setting_ms(&settings.dirty_decay_ms)) {
 		peak_bytes = stats.live_bytes;
 		peak_ms = now;
+		let_go_bytes = 0;
+		wanted_bytes = wanted_bytes / 2 > CACHE_START ? wanted_bytes / 2 : CACHE_START;
 	}
 	lock_release(&whale_lock);
 	for (;;) {
