@@ -1,14 +1,13 @@
 #define _GNU_SOURCE
 #include "arena/background.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
+#include <unistd.h>
 
 #include "arena/arena.h"
 #include "base/options.h"
 #include "page/os.h"
 #include "page/page_heap.h"
+#include "page/thread.h"
 #include "page/whale.h"
 
 /* A process whose heap is as large, or that still allocates at that age, gets the
@@ -23,20 +22,18 @@
 #define SERVE_MS 100
 /* After its start it lets so much time pass. */
 #define SETTLE_MS 20
-/* It runs shallow code of ours alone, but static TLS comes off the stack. */
-#define STACK_BYTES (512 * KiB)
-
 /* Between two tries to start it. */
 #define RETRY_MS 1000
 
 AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
-static AO_t ended;    /* the main thread */
 static AO_t start_ms; /* of the process */
-/* 1: asked since the last pass began. The futex the thread sleeps on. */
-static unsigned asked;
-static unsigned never; /* a futex that nobody wakes */
-static struct lock fork_lock = LOCK_INITIALIZER;
+/* Futexes the thread sleeps on. 1: asked since the last pass began; 1: it is to end. */
+static unsigned asked, ending;
+/* Who holds it may start the thread, or end it and be sure that none starts. */
+static struct lock start_lock = LOCK_INITIALIZER;
+static pid_t started_by; /* the process; under start_lock, as the next */
+static bool must_show;   /* the program's code may run on it: libc must know it */
 static AO_t runs, first_run_ms, last_run_ms;
 
 /* Of the layers above; set before there is a second thread. */
@@ -85,16 +82,16 @@ static long pass_interval_ms(void)
 static void rest(bool left, bool busy, unsigned bell)
 {
 	long ms = left ? pass_interval_ms() : -1;
-	unsigned *word = left || busy ? NULL : &asked;
+	unsigned *word = left || busy ? &ending : &asked;
 
 	if (busy && (ms < 0 || ms > SERVE_MS))
 		ms = SERVE_MS;
-	if (word)
+	if (word == &asked)
 		flag_store(&background_state, BACKGROUND_IDLE);
 	if (service && service->bell)
 		futex_wait_two(word, 0, service->bell, bell, ms);
 	else
-		futex_wait(word ? word : &never, 0, ms);
+		futex_wait(word, 0, ms);
 	flag_store(&background_state, BACKGROUND_RUNNING);
 }
 
@@ -110,14 +107,13 @@ static bool pass(uint64_t now)
 	return background_pass(false);
 }
 
-static void *run(void *unused)
+static void run(void)
 {
 	uint64_t next_pass = 0;
 	bool left = false;
 
-	pthread_setname_np(pthread_self(), "hakmem");
 	/* Most processes that get this far end soon: no work for those. */
-	futex_wait(&never, 0, SETTLE_MS);
+	futex_wait(&ending, 0, SETTLE_MS);
 	flag_store(&background_state, BACKGROUND_RUNNING);
 	if (service)
 		service->start();
@@ -129,7 +125,7 @@ static void *run(void *unused)
 		bool was_asked = AO_int_fetch_and_add_full(&asked, 0) != 0;
 		if (was_asked)
 			AO_int_fetch_and_sub1_full(&asked);
-		if (flag_load(&ended))
+		if (AO_int_load_acquire(&ending))
 			break;
 		if (now >= next_pass || (was_asked && !left)) {
 			left = pass(now);
@@ -143,43 +139,18 @@ static void *run(void *unused)
 	if (service)
 		service->bell = NULL;
 	flag_store(&background_state, BACKGROUND_NOT_ALLOWED);
-	return unused;
 }
 
+/* Holds start_lock. */
 static SLOW_PATH void start(void)
 {
-	pthread_attr_t attributes;
-	pthread_t thread;
-	sigset_t all, old;
-	int saved = errno;
-
-	/* The program's signals are not for this thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	bool started = false;
-	if (pthread_attr_init(&attributes) == 0) {
-		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-		pthread_attr_setstacksize(&attributes, STACK_BYTES);
-		int error = pthread_create(&thread, &attributes, run, NULL);
-		if (error == EINVAL) {
-			/* Static TLS does not fit: the default stack holds it. */
-			pthread_attr_destroy(&attributes);
-			pthread_attr_init(&attributes);
-			pthread_attr_setdetachstate(&attributes,
-			    PTHREAD_CREATE_DETACHED);
-			error = pthread_create(&thread, &attributes, run, NULL);
-		}
-		started = error == 0;
-		pthread_attr_destroy(&attributes);
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	started_by = getpid();
+	if (thread_start(run, !must_show))
+		return;
 	/* There can be no thread now (a limit): decay goes on from the slow
 	 * paths, and one of them tries again. */
-	if (!started) {
-		flag_store(&retry_ms, os_now_ms() + RETRY_MS);
-		flag_store(&background_state, BACKGROUND_NOT_RUNNING);
-	}
-	errno = saved;
+	flag_store(&retry_ms, os_now_ms() + RETRY_MS);
+	flag_store(&background_state, BACKGROUND_NOT_RUNNING);
 }
 
 static bool is_worth_it(bool large)
@@ -199,12 +170,12 @@ void background_start_or_wake(bool large)
 		background_ask();
 		return;
 	}
-	if (!is_worth_it(large) || !lock_try(&fork_lock))
+	if (!is_worth_it(large) || !lock_try(&start_lock))
 		return;
 	if (AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
 	    BACKGROUND_STARTING))
 		start();
-	lock_release(&fork_lock);
+	lock_release(&start_lock);
 }
 
 void background_ask(void)
@@ -236,23 +207,58 @@ void background_allow(void)
 	    BACKGROUND_NOT_RUNNING);
 }
 
+/* Wherever it sleeps. */
+static void tell_to_end(void)
+{
+	AO_int_store_release(&ending, 1);
+	futex_wake(&ending, 1);
+	background_ask();
+}
+
 void background_end(void)
 {
-	flag_store(&ended, 1);
 	AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
 	    BACKGROUND_NOT_ALLOWED);
-	background_ask();
+	tell_to_end();
+}
+
+bool background_hold(void)
+{
+	/* In a child of vfork(2) the memory is the parent's, and so is the thread. */
+	if (!thread_is_hidden() || started_by != getpid())
+		return false;
+	lock_acquire(&start_lock);
+	tell_to_end();
+	thread_join();
+	AO_int_store(&ending, 0);
+	flag_store(&background_state, BACKGROUND_NOT_RUNNING);
+	return true;
+}
+
+void background_release(void)
+{
+	lock_release(&start_lock);
+}
+
+void background_show(void)
+{
+	bool held = background_hold();
+
+	must_show = true;
+	if (held)
+		background_release();
 }
 
 void background_before_fork(void)
 {
-	lock_acquire(&fork_lock);
+	lock_acquire(&start_lock);
 }
 
 void background_after_fork(bool child)
 {
 	if (child) {
-		lock_init(&fork_lock);
+		lock_init(&start_lock);
+		thread_forget();
 		if (service)
 			service->bell = NULL;
 		if (flag_load(&background_state) >= BACKGROUND_STARTING)
@@ -260,5 +266,5 @@ void background_after_fork(bool child)
 		flag_store(&start_ms, os_now_ms());
 		return;
 	}
-	lock_release(&fork_lock);
+	lock_release(&start_lock);
 }

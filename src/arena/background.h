@@ -6,7 +6,7 @@
  *
  * It is started by allocating paths alone. glibc frees memory under the lock of its
  * stack cache (stacks of ended threads), which pthread_create needs, and allocates
- * none there.
+ * none there. Where the thread need not be known to libc it is not (page/thread.h).
  */
 #ifndef HAK_ARENA_BACKGROUND_H
 #define HAK_ARENA_BACKGROUND_H
@@ -44,7 +44,7 @@ void background_also(bool (*pass)(bool all));
 
 /* What the thread serves besides, of a layer above. */
 struct background_service {
-	void (*start)(void);  /* on the thread, before anything else */
+	void (*start)(void);  /* on each new thread, before anything else */
 	bool (*serve)(void);  /* each time it wakes; true: again soon */
 	unsigned *bell;       /* wakes it; NULL: none (yet). A futex for other
 				 processes, too */
@@ -64,6 +64,12 @@ void background_after_fork(bool child);
 /* The main thread ended alone: libc waits for the last thread of the program, and
  * ours must not be it. It ends soon and does not start again. */
 void background_end(void);
+/* End a thread that libc does not know of, and start none until the release; it starts
+ * again when it is next due. False: there is none, and nothing to release. */
+bool background_hold(void);
+void background_release(void);
+/* From now on the thread may run code of the program's: libc must know of it. */
+void background_show(void);
 /* No thread before the program's own constructors may run. */
 void background_allow(void);
 

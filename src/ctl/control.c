@@ -551,10 +551,12 @@ static int ctl_limit_soft_bytes(struct call *c)
 
 static int ctl_limit_callback(struct call *c)
 {
-	if (c->action == READ)
+	if (c->action == READ) {
 		c->value->pointer = (void *)flag_load(&control_limit_callback);
-	else
+	} else {
+		background_show();
 		flag_store(&control_limit_callback, (AO_t)c->value->pointer);
+	}
 	return 0;
 }
 

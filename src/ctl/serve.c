@@ -20,6 +20,7 @@
 #include "ctl/control.h"
 #include "ctl/serve.h"
 #include "page/page_heap.h"
+#include "tcache/tcache.h"
 
 _Static_assert(sizeof(struct segment) <= SEGMENT_HEADER, "the header fits");
 _Static_assert(sizeof(((struct map_chunk *)0)->class) == CHUNK_GRANULES,
@@ -47,6 +48,7 @@ static struct {
 	AO_t sequence[2];
 } layout;
 static int memfd = -1;
+static pid_t made_by;
 static bool has_own_files;
 static unsigned last_bell;
 static uint64_t last_activity, refreshed_ns, pressure_ns;
@@ -174,8 +176,13 @@ static void segment_make(void)
 
 static void start(void)
 {
-	/* In a child of fork these are the parent's, and not mapped here. */
-	segment = NULL;
+	/* A hidden thread's storage begins as its maker's. */
+	tcache_forget();
+	/* In a child of fork it is the parent's, and not mapped here; after a thread
+	 * of this process its file is closed, but who looks at it is to be told. */
+	if (made_by != getpid())
+		segment = NULL;
+	made_by = getpid();
 	memfd = -1;
 	leave_files();
 	segment_make();

@@ -757,6 +757,12 @@ void tcache_flush(struct tcache *t)
 	ask_if_due(t);
 }
 
+void tcache_forget(void)
+{
+	tcache_self = (struct tcache *)&tcache_none;
+	thread_ended = false;
+}
+
 void tcache_flush_own(void)
 {
 	if (tcache_self != &tcache_none)

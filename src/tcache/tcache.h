@@ -161,6 +161,8 @@ void tcache_free_to(struct tcache *t, void *object, unsigned entry);
 void tcache_flush(struct tcache *t);
 /* The same for the calling thread's. */
 void tcache_flush_own(void);
+/* The calling thread has no cache: what it found in its storage was another's. */
+void tcache_forget(void);
 /* Use that arena from now on, whatever others do. */
 void tcache_bind(struct tcache *t, struct arena *arena);
 /* Cache nothing, or up to that size. */

@@ -1,0 +1,200 @@
+#define _GNU_SOURCE
+#include "page/thread.h"
+
+#include <errno.h>
+#include <link.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/size_class.h"
+#include "page/os.h"
+
+#define NAME "hakmem"
+/* It runs shallow code of ours alone. */
+#define STACK_BYTES (256 * KiB)
+
+static void (*to_run)(void);
+
+static void *run_known(void *unused)
+{
+	pthread_setname_np(pthread_self(), NAME);
+	to_run();
+	return unused;
+}
+
+static bool start_known_of(size_t stack_bytes)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	if (pthread_attr_init(&attributes) != 0)
+		return false;
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	if (stack_bytes)
+		pthread_attr_setstacksize(&attributes, stack_bytes);
+	int error = pthread_create(&thread, &attributes, run_known, NULL);
+	pthread_attr_destroy(&attributes);
+	/* Static TLS may not fit: the default stack holds it. */
+	return error == 0 || (error == EINVAL && stack_bytes && start_known_of(0));
+}
+
+#if THREAD_CAN_HIDE
+#include <sys/single_threaded.h>
+
+/* What libc keeps where the thread pointer points (x86-64): itself, the thread's
+ * data, and up to HEADER_BYTES what compiled code reads, as the stack protector's
+ * value. The kernel's thread number lies further up, at no documented place. */
+#define TCB_SELF 0x00
+#define TCB_THREAD 0x10
+#define HEADER_BYTES 0x80
+#define SEARCHED_BYTES 0x700
+#define TCB_BYTES PAGE
+
+/* Stack, thread-local storage and control block, one above the other. Made once. */
+static char *memory;
+static size_t tls_bytes;
+/* The kernel's: not 0 while the thread lives; a futex that it wakes at the end. */
+static pid_t alive;
+static size_t tid_offset; /* in the control block; 0: not found */
+
+static char *thread_pointer(void)
+{
+	char *p;
+
+	__asm__("mov %%fs:0, %0" : "=r" (p));
+	return p;
+}
+
+/* The lowest address of the thread's static TLS. */
+static int find_lowest(struct dl_phdr_info *info, size_t size, void *context)
+{
+	char **lowest = context, *data = info->dlpi_tls_data;
+
+	(void)size;
+	if (data && data < *lowest && thread_pointer() - data < (ptrdiff_t)(1 * MiB))
+		*lowest = data;
+	return 0;
+}
+
+static bool make_memory(void)
+{
+	char *self = thread_pointer(), *lowest = self;
+
+	dl_iterate_phdr(find_lowest, &lowest);
+	/* At the same place in its page, and so aligned as the maker's. */
+	tls_bytes = round_up((size_t)(self - lowest), PAGE);
+	memory = os_map(NULL, STACK_BYTES + tls_bytes + TCB_BYTES + PAGE);
+	return memory != NULL;
+}
+
+static char *make_control_block(void)
+{
+	char *self = thread_pointer(), *lowest = self;
+	char *own = memory + STACK_BYTES + tls_bytes + ((uintptr_t)self & (PAGE - 1));
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+
+	/* Once more: a library that was loaded since may have taken some. */
+	dl_iterate_phdr(find_lowest, &lowest);
+	if ((size_t)(self - lowest) > tls_bytes)
+		lowest = self - tls_bytes;
+	memset(own, 0, TCB_BYTES);
+	memcpy(own - (self - lowest), lowest, (size_t)(self - lowest));
+	memcpy(own, self, HEADER_BYTES);
+	memcpy(own + TCB_SELF, &own, sizeof(own));
+	memcpy(own + TCB_THREAD, &own, sizeof(own));
+	tid_offset = 0;
+	for (size_t at = HEADER_BYTES; at < SEARCHED_BYTES && !tid_offset; at += sizeof(tid))
+		if (memcmp(self + at, &tid, sizeof(tid)) == 0)
+			tid_offset = at;
+	return own;
+}
+
+static int run_hidden(void *own)
+{
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+
+	/* libc's recursive locks know their owner by it. */
+	memcpy((char *)own + tid_offset, &tid, sizeof(tid));
+	prctl(PR_SET_NAME, NAME);
+	to_run();
+	return 0;
+}
+
+static bool start_hidden(void)
+{
+	/* Of no use in a program that has threads. */
+	if (!__libc_single_threaded || (!memory && !make_memory()))
+		return false;
+	char *own = make_control_block();
+	/* Without the number's place libc's locks would take it for their owner. */
+	return tid_offset && clone(run_hidden, memory + STACK_BYTES,
+	    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+	    CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+	    own, &alive, own, &alive) != -1;
+}
+
+bool thread_is_hidden(void)
+{
+	return AO_int_load_acquire((const volatile unsigned *)&alive) != 0;
+}
+
+void thread_join(void)
+{
+	unsigned tid;
+
+	/* Pairs with the kernel's store at the thread's end. Its wake-up is for all
+	 * processes, so this is no private futex. */
+	while ((tid = AO_int_load_acquire((const volatile unsigned *)&alive)) != 0)
+		syscall(SYS_futex, &alive, FUTEX_WAIT, tid, NULL, NULL, 0);
+}
+
+void thread_forget(void)
+{
+	alive = 0;
+}
+
+#else
+
+static bool start_hidden(void)
+{
+	return false;
+}
+
+bool thread_is_hidden(void)
+{
+	return false;
+}
+
+void thread_join(void)
+{
+}
+
+void thread_forget(void)
+{
+}
+
+#endif
+
+bool thread_start(void (*run)(void), bool may_hide)
+{
+	sigset_t all, old;
+	int saved = errno;
+
+	/* The program's signals are not for this thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	to_run = run;
+	thread_join();
+	bool started = (may_hide && start_hidden()) || start_known_of(2 * STACK_BYTES);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = saved;
+	return started;
+}

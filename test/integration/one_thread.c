@@ -1,0 +1,148 @@
+/*
+ * A program of one thread stays one to libc while hakmem's background thread runs,
+ * and that thread has the process's identity at all times.
+ */
+#define _GNU_SOURCE
+#include "../harness.h"
+
+#include <dirent.h>
+#include <grp.h>
+#include <sys/single_threaded.h>
+#include <sys/wait.h>
+
+#define OTHER 65534
+
+struct thread {
+	long tid;
+	int uid, gid;
+};
+
+/* The background thread, or one with tid 0: there is none. A thread that ends is
+ * listed a moment longer. */
+static struct thread find(long other_than)
+{
+	struct thread found = { 0 };
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+
+	CHECK(tasks != NULL);
+	while ((entry = readdir(tasks))) {
+		char path[300], text[2048];
+		long tid = atol(entry->d_name);
+		if (tid == 0 || tid == getpid() || tid == other_than)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%ld/status", tid);
+		int fd = open(path, O_RDONLY);
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+		close(fd);
+		if (n <= 0)
+			continue;
+		text[n] = '\0';
+		CHECK(strncmp(text, "Name:\thakmem\n", 13) == 0 ||
+		    strncmp(text, "Name:\tone_thread\n", 17) == 0);
+		CHECK(sscanf(strstr(text, "\nUid:"), " Uid: %d", &found.uid) == 1);
+		CHECK(sscanf(strstr(text, "\nGid:"), " Gid: %d", &found.gid) == 1);
+		found.tid = tid;
+	}
+	closedir(tasks);
+	return found;
+}
+
+/* Go on allocating, on slow paths too, until there is one. */
+static struct thread wait_for_thread(long other_than)
+{
+	static void *volatile objects[4096];
+	struct thread t = { 0 };
+
+	for (int i = 0; i < 500 && !t.tid; i++) {
+		for (int k = 0; k < 4096; k++)
+			objects[k] = malloc(1000);
+		for (int k = 0; k < 4096; k++)
+			free(objects[k]);
+		usleep(10000);
+		t = find(other_than);
+	}
+	CHECK(t.tid != 0);
+	return t;
+}
+
+static void in_child(void (*work)(long), long tid)
+{
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		work(tid);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* One of its own, libc is told nothing, and the process may become another's. */
+static void as_other(long parents)
+{
+	struct thread t = wait_for_thread(0);
+
+	CHECK(t.tid != parents && __libc_single_threaded);
+	CHECK(setgroups(0, NULL) == 0 && setgid(OTHER) == 0);
+	t = wait_for_thread(t.tid);
+	CHECK(t.uid == 0 && t.gid == OTHER && __libc_single_threaded);
+	CHECK(setuid(OTHER) == 0);
+	CHECK(setuid(0) == -1 && errno == EPERM);
+	t = wait_for_thread(t.tid);
+	CHECK(t.uid == OTHER && t.gid == OTHER && __libc_single_threaded);
+}
+
+static void callback(size_t resident)
+{
+	(void)resident;
+}
+
+/* Code of the program's runs on a thread that libc knows of. */
+static void with_callback(long parents)
+{
+	void (*wanted)(size_t) = callback;
+	struct thread t = wait_for_thread(0);
+
+	(void)parents;
+	CHECK(hak_mallctl("limit.callback", NULL, NULL, (void *)&wanted, sizeof(wanted)) == 0);
+	wait_for_thread(t.tid);
+	CHECK(!__libc_single_threaded);
+}
+
+int main(void)
+{
+	bool on = false;
+	size_t size = sizeof(on);
+
+#if !defined(__x86_64__)
+	printf("skip: the background thread is a pthread here\n");
+	return SKIP;
+#endif
+	CHECK(hak_mallctl("background_thread", &on, &size, NULL, 0) == 0);
+	if (!on) {
+		printf("skip: no background thread\n");
+		return SKIP;
+	}
+	CHECK(__libc_single_threaded);
+	struct thread t = wait_for_thread(0);
+	CHECK(__libc_single_threaded);
+	/* To what it is: any change ends the thread, and one starts again. */
+	CHECK(setuid(getuid()) == 0);
+	struct thread next = wait_for_thread(t.tid);
+	CHECK(next.uid == t.uid);
+	/* A child of vfork changes itself alone. */
+	pid_t pid = vfork();
+	if (pid == 0)
+		_exit(setgid(getgid()) != 0);
+	int status;
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(find(0).tid == next.tid);
+	in_child(with_callback, next.tid);
+	if (getuid() == 0)
+		in_child(as_other, next.tid);
+	CHECK(find(0).tid == next.tid && __libc_single_threaded);
+	printf("one_thread: passed\n");
+	return 0;
+}
