@@ -186,7 +186,9 @@ void misuse_of_free(const void *p)
 	if (page_map_was_ours(p) && !extent)
 		log_fatal("free(%p): double free", p);
 	if (!extent)
-		log_fatal("free(%p): not a hakmem pointer", p);
+		/* Its own functions, as mallocx, go on giving out memory. */
+		log_fatal("free(%p): not a hakmem pointer%s", p, os_has_library("/libjemalloc.so") ?
+		    " (libjemalloc.so is there, too: preload libhakmem-jemalloc.so)" : "");
 	const char *object = extent->base;
 	size_t size = extent->size;
 	if (extent->class != CLASS_WHALE) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -188,6 +189,17 @@ unsigned os_processors(void)
 
 	errno = saved;
 	return (unsigned)n;
+}
+
+static int has_name(struct dl_phdr_info *info, size_t size, void *part)
+{
+	(void)size;
+	return strstr(info->dlpi_name, part) != NULL;
+}
+
+bool os_has_library(const char *part)
+{
+	return dl_iterate_phdr(has_name, (void *)(uintptr_t)part) != 0;
 }
 
 bool os_is_address_space_limited(void)

@@ -36,6 +36,8 @@ void os_advise_huge(void *base, size_t size);
 /* Milliseconds of the coarse monotonic clock. */
 uint64_t os_now_ms(void);
 unsigned os_processors(void);
+/* Has the process a library with that in its path? */
+bool os_has_library(const char *part);
 
 /*
  * May address space be reserved beyond what is used? Not where a limit of the

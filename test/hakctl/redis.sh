@@ -6,7 +6,7 @@ have redis-server || skip "no redis-server"
 have redis-benchmark || skip "no redis-benchmark"
 
 socket=$tmp/socket
-LD_PRELOAD=$HAKMEM_LIB redis-server --unixsocket "$socket" --port 0 --save '' \
+"$BUILDDIR/bin/hakmem-run" redis-server --unixsocket "$socket" --port 0 --save '' \
     --appendonly no --dir "$tmp" >"$tmp/log" 2>&1 &
 pid=$!
 subjects="$subjects $pid"

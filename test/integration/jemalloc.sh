@@ -63,6 +63,25 @@ if linked db_bench; then
 	ran=$((ran + 1))
 fi
 
+# One that takes memory by jemalloc's own name and gives it to free: hakmem-run sees it,
+# and who preloads the other library is told.
+jemalloc=$(ldconfig -p 2>/dev/null | sed -n 's/.*libjemalloc\.so\.2 .*=> //p' | head -n 1)
+if [ -n "$jemalloc" ]; then
+	cat >"$tmp/mixed.c" <<-'C'
+	#include <stdlib.h>
+	void *mallocx(size_t, int);
+	int main(void) { free(mallocx(100, 0)); return 0; }
+	C
+	"${CC:-cc}" -o "$tmp/mixed" "$tmp/mixed.c" "$jemalloc" || fail "mixed: no program"
+	"$BUILDDIR/bin/hakmem-run" "$tmp/mixed" || fail "mixed: hakmem-run: status $?"
+	if (LD_PRELOAD=$HAKMEM_LIB "$tmp/mixed") 2>"$tmp/mixed.err"; then
+		fail "mixed: not seen"
+	fi
+	grep -q 'not a hakmem pointer (.*preload libhakmem-jemalloc' "$tmp/mixed.err" ||
+	    fail "mixed: no hint"
+	ran=$((ran + 1))
+fi
+
 [ $ran -gt 0 ] || skip "neither redis-server nor db_bench is here and linked to jemalloc"
 [ "$failed" -eq 0 ] || exit 1
 echo "integration/jemalloc.sh: ok, $ran programs"

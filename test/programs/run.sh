@@ -212,7 +212,11 @@ check_preload() {
 
 need_redis() { have redis-server && have redis-cli && have redis-benchmark; }
 do_redis() {
-	redis-server --port 0 --unixsocket "$PWD/s" --save '' --dir "$PWD" \
+	# Newer ones take memory by jemalloc's own names, too.
+	preload=$LD_PRELOAD
+	[ -z "$preload" ] || ! grep -q 'libjemalloc\.so' "$(command -v redis-server)" ||
+	    preload=${preload%.so}-jemalloc.so
+	LD_PRELOAD=$preload redis-server --port 0 --unixsocket "$PWD/s" --save '' --dir "$PWD" \
 	    --appendonly no --daemonize no >log 2>&1 &
 	server=$!
 	trap 'kill $server 2>/dev/null' EXIT
@@ -535,7 +539,9 @@ chmod 755 "$tmp"
 self=$(cd "${0%/*}" && pwd)/${0##*/}
 srctest=$(cd "$srctest" && pwd)
 # Another user must be able to read it, too.
-cp "$HAKMEM_LIB" "$tmp/libhakmem.so" && chmod 755 "$tmp/libhakmem.so" || exit 1
+for library in "$HAKMEM_LIB" "${HAKMEM_LIB%.so}-jemalloc.so"; do
+	cp "$library" "$tmp/${library##*/}" && chmod 755 "$tmp/${library##*/}" || exit 1
+done
 LIMIT=${PROGRAM_SECONDS:-150}
 
 # one NAME HOW PRELOAD
