@@ -14,26 +14,44 @@
 
 #if THREAD_FOLLOWS_IDENTITY
 
+/* libc's own. Looked up before there is anything that holds the dynamic linker's lock: a
+ * child of fork may call these, and may call nothing that locks. */
+static void *lookup(void **next, const char *name)
+{
+	if (!*next)
+		*next = dlsym(RTLD_NEXT, name);
+	return *next;
+}
+
+#define EACH(X) \
+	X(setuid, (uid_t id), (id)) \
+	X(setgid, (gid_t id), (id)) \
+	X(seteuid, (uid_t id), (id)) \
+	X(setegid, (gid_t id), (id)) \
+	X(setreuid, (uid_t real, uid_t effective), (real, effective)) \
+	X(setregid, (gid_t real, gid_t effective), (real, effective)) \
+	X(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved)) \
+	X(setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved)) \
+	X(setgroups, (size_t n, const gid_t *groups), (n, groups))
+
 #define FOLLOW(name, parameters, arguments) \
+	static void *next_##name; \
 	HAK_EXPORT int name parameters \
 	{ \
 		int (*next) parameters; \
-		*(void **)&next = dlsym(RTLD_NEXT, #name); \
+		*(void **)&next = lookup(&next_##name, #name); \
 		bool held = background_hold(); \
 		int result = next arguments; \
 		if (held) \
 			background_release(); \
 		return result; \
 	}
+EACH(FOLLOW)
 
-FOLLOW(setuid, (uid_t id), (id))
-FOLLOW(setgid, (gid_t id), (id))
-FOLLOW(seteuid, (uid_t id), (id))
-FOLLOW(setegid, (gid_t id), (id))
-FOLLOW(setreuid, (uid_t real, uid_t effective), (real, effective))
-FOLLOW(setregid, (gid_t real, gid_t effective), (real, effective))
-FOLLOW(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved))
-FOLLOW(setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved))
-FOLLOW(setgroups, (size_t n, const gid_t *groups), (n, groups))
+#define LOOKUP(name, parameters, arguments) lookup(&next_##name, #name);
+__attribute__((constructor)) static void lookup_all(void)
+{
+	EACH(LOOKUP)
+}
 
 #endif
