@@ -9,8 +9,8 @@
 #include "page/os.h"
 
 /* What the cache may hold follows regret: it begins with little, and where a block
- * is asked for that what was let go of would have served, it may hold twice as much
- * from then on, or so much more. Never more than CACHE_SPARE and what was live at
+ * is asked for that what was let go of would have served, it may hold four times as
+ * much from then on, or so much more. Never more than CACHE_SPARE and what was live at
  * most within a decay time and is not now; nor than settings.whale_max_bytes. */
 #define CACHE_START (8 * MiB)
 #define CACHE_SPARE (32 * MiB)
@@ -44,6 +44,8 @@ static struct whale_stats stats;
 static uint64_t peak_ms;
 static size_t peak_bytes;   /* most of stats.live_bytes */
 static size_t let_go_bytes; /* for lack of room in the cache */
+static size_t least_cached; /* never taken out */
+static size_t first_hit;    /* of stats.hits */
 static size_t wanted_bytes = CACHE_START; /* in the cache */
 
 /* Into the cache and out of it. Hold the lock. */
@@ -97,6 +99,8 @@ static struct whale *cache_take(size_t size, size_t alignment)
 	if (!best || (best->mapped - size > size / 8 && !split(best, size)))
 		return NULL;
 	cache_remove(best);
+	if (stats.cached_bytes < least_cached)
+		least_cached = stats.cached_bytes;
 	return best;
 }
 
@@ -256,7 +260,7 @@ static void regret(size_t size)
 {
 	if (size > let_go_bytes + stats.cached_bytes)
 		return;
-	wanted_bytes += size > wanted_bytes ? size : wanted_bytes;
+	wanted_bytes += size > 3 * wanted_bytes ? size : 3 * wanted_bytes;
 	if (wanted_bytes > peak_bytes + CACHE_SPARE)
 		wanted_bytes = peak_bytes + CACHE_SPARE;
 }
@@ -341,18 +345,28 @@ static struct whale *cache_evict(uint64_t now, bool all)
 	return NULL;
 }
 
+/* What of the cache served nothing in the last decay time is not wanted any more. Holds
+ * the lock. */
+static void begin_period(uint64_t now)
+{
+	size_t unused = stats.hits == first_hit ? wanted_bytes / 2 : least_cached;
+
+	wanted_bytes = wanted_bytes > CACHE_START + unused ? wanted_bytes - unused : CACHE_START;
+	peak_ms = now;
+	peak_bytes = stats.live_bytes;
+	let_go_bytes = 0;
+	least_cached = stats.cached_bytes;
+	first_hit = stats.hits;
+}
+
 size_t whale_purge(bool all)
 {
 	uint64_t now = os_now_ms();
 	size_t total = 0;
 
 	lock_acquire(&whale_lock);
-	if ((ssize_t)(now - peak_ms) > setting_ms(&settings.dirty_decay_ms)) {
-		peak_bytes = stats.live_bytes;
-		peak_ms = now;
-		let_go_bytes = 0;
-		wanted_bytes = wanted_bytes / 2 > CACHE_START ? wanted_bytes / 2 : CACHE_START;
-	}
+	if ((ssize_t)(now - peak_ms) > setting_ms(&settings.dirty_decay_ms))
+		begin_period(now);
 	lock_release(&whale_lock);
 	for (;;) {
 		lock_acquire(&whale_lock);
