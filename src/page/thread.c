@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -92,7 +93,8 @@ static bool make_memory(void)
 	/* At the same place in its page, and so aligned as the maker's. */
 	tls_bytes = round_up((size_t)(self - lowest), PAGE);
 	memory = os_map(NULL, STACK_BYTES + tls_bytes + TCB_BYTES + PAGE);
-	return memory != NULL;
+	/* The stack ends in a fault. */
+	return memory && mprotect(memory, PAGE, PROT_NONE) == 0;
 }
 
 static char *make_control_block(void)

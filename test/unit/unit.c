@@ -274,6 +274,38 @@ START_TEST(whale_cache_serves_again_and_decays)
 END_TEST
 
 /* Else the page map grows with every mapping that ever was. */
+static void allocate_and_free_whales(void)
+{
+	void *held[4];
+	bool zeroed;
+
+	for (int i = 0; i < 4; i++)
+		ck_assert_ptr_nonnull(held[i] = whale_alloc(8 * MiB, GRANULE, 0, &zeroed));
+	for (int i = 0; i < 4; i++)
+		whale_free(held[i]);
+}
+
+START_TEST(whale_cache_keeps_what_it_missed)
+{
+	struct whale_stats first, second, third;
+
+	allocate_and_free_whales();
+	whale_stats(&first);
+	ck_assert_uint_eq(first.cached_bytes, 8 * MiB);
+	/* Three are missed that had been let go of. */
+	allocate_and_free_whales();
+	whale_stats(&second);
+	ck_assert_uint_eq(second.misses - first.misses, 3);
+	ck_assert_uint_eq(second.cached_bytes, 32 * MiB);
+	allocate_and_free_whales();
+	whale_stats(&third);
+	ck_assert_uint_eq(third.misses, second.misses);
+	whale_purge(true);
+	whale_stats(&third);
+	ck_assert_uint_eq(third.cached_bytes, 0);
+}
+END_TEST
+
 START_TEST(whales_use_address_space_again)
 {
 	char *held[16] = { NULL }, *lowest = NULL, *highest = NULL;
@@ -483,6 +515,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
+	ADD("whale", whale_cache_keeps_what_it_missed, 0);
 	ADD("whale", whales_use_address_space_again, 0);
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
 	ADD("whale", whale_alignment_holds, 0);
