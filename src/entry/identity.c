@@ -6,10 +6,11 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <grp.h>
+#include <stdint.h>
 #include <unistd.h>
 
 #include "arena/background.h"
-#include "hakmem/hakmem.h"
+#include "entry/entry.h"
 #include "page/thread.h"
 
 #if THREAD_FOLLOWS_IDENTITY
@@ -32,7 +33,8 @@ static void *lookup(void **next, const char *name)
 	X(setregid, (gid_t real, gid_t effective), (real, effective)) \
 	X(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved)) \
 	X(setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved)) \
-	X(setgroups, (size_t n, const gid_t *groups), (n, groups))
+	X(setgroups, (size_t n, const gid_t *groups), (n, groups)) \
+	X(initgroups, (const char *user, gid_t group), (user, group))
 
 #define FOLLOW(name, parameters, arguments) \
 	static void *next_##name; \
@@ -48,10 +50,13 @@ static void *lookup(void **next, const char *name)
 	}
 EACH(FOLLOW)
 
+extern __typeof__(setuid) own_setuid __attribute__((ALIAS_OF(setuid), visibility("hidden")));
+
 #define LOOKUP(name, parameters, arguments) lookup(&next_##name, #name);
 __attribute__((constructor)) static void lookup_all(void)
 {
 	EACH(LOOKUP)
+	thread_identity_is_followed = dlsym(RTLD_DEFAULT, "setuid") == (void *)(uintptr_t)&own_setuid;
 }
 
 #endif

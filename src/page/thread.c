@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <link.h>
 #include <linux/futex.h>
+#include <locale.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 /* It runs shallow code of ours alone. */
 #define STACK_BYTES (256 * KiB)
 
+bool thread_identity_is_followed;
 static void (*to_run)(void);
 
 static void *run_known(void *unused)
@@ -58,6 +60,8 @@ static bool start_known_of(size_t stack_bytes)
 #define HEADER_BYTES 0x80
 #define SEARCHED_BYTES 0x700
 #define TCB_BYTES PAGE
+#define TLS_MAX (1 * MiB)
+#define TLS_FAR (1024 * MiB)
 
 /* Stack, thread-local storage and control block, one above the other. Made once. */
 static char *memory;
@@ -74,13 +78,17 @@ static char *thread_pointer(void)
 	return p;
 }
 
-/* The lowest address of the thread's static TLS. */
+/* The lowest address of the thread's static TLS. Not 0: there is some, at a distance
+ * that is neither surely static nor surely not. */
 static int find_lowest(struct dl_phdr_info *info, size_t size, void *context)
 {
 	char **lowest = context, *data = info->dlpi_tls_data;
+	ptrdiff_t below = thread_pointer() - data;
 
 	(void)size;
-	if (data && data < *lowest && thread_pointer() - data < (ptrdiff_t)(1 * MiB))
+	if (data && below >= (ptrdiff_t)TLS_MAX && below < (ptrdiff_t)TLS_FAR)
+		return 1;
+	if (data && data < *lowest && below < (ptrdiff_t)TLS_MAX)
 		*lowest = data;
 	return 0;
 }
@@ -89,7 +97,8 @@ static bool make_memory(void)
 {
 	char *self = thread_pointer(), *lowest = self;
 
-	dl_iterate_phdr(find_lowest, &lowest);
+	if (dl_iterate_phdr(find_lowest, &lowest) != 0)
+		return false;
 	/* At the same place in its page, and so aligned as the maker's. */
 	tls_bytes = round_up((size_t)(self - lowest), PAGE);
 	memory = os_map(NULL, STACK_BYTES + tls_bytes + TCB_BYTES + PAGE);
@@ -104,9 +113,9 @@ static char *make_control_block(void)
 	pid_t tid = (pid_t)syscall(SYS_gettid);
 
 	/* Once more: a library that was loaded since may have taken some. */
-	dl_iterate_phdr(find_lowest, &lowest);
-	if ((size_t)(self - lowest) > tls_bytes)
-		lowest = self - tls_bytes;
+	if (dl_iterate_phdr(find_lowest, &lowest) != 0 || (size_t)(self - lowest) > tls_bytes ||
+	    (char *)&errno < lowest)
+		return NULL;
 	memset(own, 0, TCB_BYTES);
 	memcpy(own - (self - lowest), lowest, (size_t)(self - lowest));
 	memcpy(own, self, HEADER_BYTES);
@@ -126,6 +135,8 @@ static int run_hidden(void *own)
 	/* libc's recursive locks know their owner by it. */
 	memcpy((char *)own + tid_offset, &tid, sizeof(tid));
 	prctl(PR_SET_NAME, NAME);
+	/* The maker's may be freed. */
+	uselocale(LC_GLOBAL_LOCALE);
 	to_run();
 	return 0;
 }
@@ -133,11 +144,12 @@ static int run_hidden(void *own)
 static bool start_hidden(void)
 {
 	/* Of no use in a program that has threads. */
-	if (!__libc_single_threaded || (!memory && !make_memory()))
+	if (!__libc_single_threaded || !thread_identity_is_followed ||
+	    (!memory && !make_memory()))
 		return false;
 	char *own = make_control_block();
 	/* Without the number's place libc's locks would take it for their owner. */
-	return tid_offset && clone(run_hidden, memory + STACK_BYTES,
+	return own && tid_offset && clone(run_hidden, memory + STACK_BYTES,
 	    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 	    CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
 	    own, &alive, own, &alive) != -1;
@@ -154,8 +166,12 @@ void thread_join(void)
 
 	/* Pairs with the kernel's store at the thread's end. Its wake-up is for all
 	 * processes, so this is no private futex. */
-	while ((tid = AO_int_load_acquire((const volatile unsigned *)&alive)) != 0)
+	while ((tid = AO_int_load_acquire((const volatile unsigned *)&alive)) != 0) {
+		/* In a child that libc knows nothing of it does not live. */
+		if (syscall(SYS_tgkill, getpid(), tid, 0) != 0)
+			break;
 		syscall(SYS_futex, &alive, FUTEX_WAIT, tid, NULL, NULL, 0);
+	}
 }
 
 void thread_forget(void)

@@ -33,6 +33,10 @@
 #define THREAD_CAN_HIDE 0
 #endif
 
+/* Set at the start: do the program's changes of identity pass through ours? Not where
+ * the library was loaded by dlopen, or another one stands before it. */
+extern bool thread_identity_is_followed;
+
 /* Run it on a new thread with all signals blocked, hidden from libc where that is of
  * use; false: there can be none now. One at a time; leaves errno. The caller holds no
  * lock that allocating needs. */
