@@ -1,6 +1,9 @@
 #define _GNU_SOURCE
 #include "arena/background.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "arena/arena.h"
@@ -24,16 +27,22 @@
 #define SETTLE_MS 20
 /* Between two tries to start it. */
 #define RETRY_MS 1000
+/* After it was held off: programs change their identity there and back. */
+#define HELD_MS 100
 
 AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
 static AO_t start_ms; /* of the process */
-/* Futexes the thread sleeps on. 1: asked since the last pass began; 1: it is to end. */
+/* Futexes the thread sleeps on. 1: asked since the last pass began; is it to end? */
 static unsigned asked, ending;
-/* Who holds it may start the thread, or end it and be sure that none starts. */
+enum { GOES_ON, ENDS, ENDS_FOR_GOOD };
+/* Who holds it may start the thread. Held with all signals blocked, as a handler may
+ * change the process's identity. */
 static struct lock start_lock = LOCK_INITIALIZER;
-static pid_t started_by; /* the process; under start_lock, as the next */
-static bool must_show;   /* the program's code may run on it: libc must know it */
+static sigset_t unblocked; /* of who holds it; under start_lock, as the next three */
+static pid_t started_by;   /* the process */
+static unsigned holds;     /* none starts while there are some */
+static bool must_show;     /* the program's code may run on it: libc must know it */
 static AO_t runs, first_run_ms, last_run_ms;
 
 /* Of the layers above; set before there is a second thread. */
@@ -115,7 +124,7 @@ static void run(void)
 	/* Most processes that get this far end soon: no work for those. */
 	futex_wait(&ending, 0, SETTLE_MS);
 	flag_store(&background_state, BACKGROUND_RUNNING);
-	if (service)
+	if (service && !AO_int_load_acquire(&ending))
 		service->start();
 	for (;;) {
 		uint64_t now = os_now_ms();
@@ -138,12 +147,42 @@ static void run(void)
 	}
 	if (service)
 		service->bell = NULL;
-	flag_store(&background_state, BACKGROUND_NOT_ALLOWED);
+	flag_store(&background_state, BACKGROUND_NOT_RUNNING);
+}
+
+static bool start_lock_acquire(bool wait)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (wait)
+		lock_acquire(&start_lock);
+	else if (!lock_try(&start_lock)) {
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		return false;
+	}
+	unblocked = old;
+	return true;
+}
+
+static void start_lock_release(void)
+{
+	sigset_t old = unblocked;
+
+	lock_release(&start_lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 /* Holds start_lock. */
 static SLOW_PATH void start(void)
 {
+	/* The last one saw it, or there would be no start. */
+	AO_int_compare_and_swap_full(&ending, ENDS, GOES_ON);
+	if (AO_int_load_acquire(&ending)) {
+		flag_store(&background_state, BACKGROUND_NOT_ALLOWED);
+		return;
+	}
 	started_by = getpid();
 	if (thread_start(run, !must_show))
 		return;
@@ -166,16 +205,17 @@ static bool is_worth_it(bool large)
 void background_start_or_wake(bool large)
 {
 	if (flag_load(&background_state) == BACKGROUND_IDLE) {
-		flag_store(&background_state, BACKGROUND_RUNNING);
-		background_ask();
+		if (AO_compare_and_swap(&background_state, BACKGROUND_IDLE,
+		    BACKGROUND_RUNNING))
+			background_ask();
 		return;
 	}
-	if (!is_worth_it(large) || !lock_try(&start_lock))
+	if (!is_worth_it(large) || !start_lock_acquire(false))
 		return;
-	if (AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
+	if (!holds && AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
 	    BACKGROUND_STARTING))
 		start();
-	lock_release(&start_lock);
+	start_lock_release();
 }
 
 void background_ask(void)
@@ -208,63 +248,61 @@ void background_allow(void)
 }
 
 /* Wherever it sleeps. */
-static void tell_to_end(void)
+static void wake_to_end(void)
 {
-	AO_int_store_release(&ending, 1);
 	futex_wake(&ending, 1);
 	background_ask();
 }
 
 void background_end(void)
 {
-	AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
-	    BACKGROUND_NOT_ALLOWED);
-	tell_to_end();
+	AO_int_store_full(&ending, ENDS_FOR_GOOD);
+	wake_to_end();
 }
 
 bool background_hold(void)
 {
+	int saved = errno;
+
 	/* In a child of vfork(2) the memory is the parent's, and so is the thread. */
 	if (!thread_is_hidden() || started_by != getpid())
 		return false;
-	lock_acquire(&start_lock);
-	tell_to_end();
+	start_lock_acquire(true);
+	holds++;
+	flag_store(&retry_ms, os_now_ms() + HELD_MS);
+	start_lock_release();
+	AO_int_compare_and_swap_full(&ending, GOES_ON, ENDS);
+	wake_to_end();
+	/* Within a second: it may wait for what we hold ourselves, where this is called
+	 * by a signal handler that interrupts the allocator. Then it ends later. */
 	thread_join();
-	AO_int_store(&ending, 0);
-	flag_store(&background_state, BACKGROUND_NOT_RUNNING);
+	errno = saved;
 	return true;
 }
 
 void background_release(void)
 {
-	lock_release(&start_lock);
+	start_lock_acquire(true);
+	holds--;
+	start_lock_release();
 }
 
 void background_show(void)
 {
-	bool held = background_hold();
-
+	start_lock_acquire(true);
 	must_show = true;
-	if (held)
+	start_lock_release();
+	if (background_hold())
 		background_release();
 }
 
-void background_before_fork(void)
+void background_after_fork_in_child(void)
 {
-	lock_acquire(&start_lock);
-}
-
-void background_after_fork(bool child)
-{
-	if (child) {
-		lock_init(&start_lock);
-		thread_forget();
-		if (service)
-			service->bell = NULL;
-		if (flag_load(&background_state) >= BACKGROUND_STARTING)
-			flag_store(&background_state, BACKGROUND_NOT_RUNNING);
-		flag_store(&start_ms, os_now_ms());
-		return;
-	}
-	lock_release(&start_lock);
+	lock_init(&start_lock);
+	thread_forget();
+	if (service)
+		service->forget();
+	if (flag_load(&background_state) >= BACKGROUND_STARTING)
+		flag_store(&background_state, BACKGROUND_NOT_RUNNING);
+	flag_store(&start_ms, os_now_ms());
 }

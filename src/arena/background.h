@@ -46,6 +46,7 @@ void background_also(bool (*pass)(bool all));
 struct background_service {
 	void (*start)(void);  /* on each new thread, before anything else */
 	bool (*serve)(void);  /* each time it wakes; true: again soon */
+	void (*forget)(void); /* in a child of fork: what it had is the parent's */
 	unsigned *bell;       /* wakes it; NULL: none (yet). A futex for other
 				 processes, too */
 };
@@ -57,15 +58,14 @@ struct background_stats {
 };
 struct background_stats background_stats(void);
 
-/* No thread may start from before fork to after it; in the child the thread is
- * gone and may start anew. */
-void background_before_fork(void);
-void background_after_fork(bool child);
+/* In the child of a fork the thread is gone and may start anew. */
+void background_after_fork_in_child(void);
 /* The main thread ended alone: libc waits for the last thread of the program, and
  * ours must not be it. It ends soon and does not start again. */
 void background_end(void);
 /* End a thread that libc does not know of, and start none until the release; it starts
- * again when it is next due. False: there is none, and nothing to release. */
+ * again when it is next due. False: there is none, and nothing to release. May be called
+ * by a signal handler. */
 bool background_hold(void);
 void background_release(void);
 /* From now on the thread may run code of the program's: libc must know of it. */

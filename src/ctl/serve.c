@@ -48,7 +48,6 @@ static struct {
 	AO_t sequence[2];
 } layout;
 static int memfd = -1;
-static pid_t made_by;
 static bool has_own_files;
 static unsigned last_bell;
 static uint64_t last_activity, refreshed_ns, pressure_ns;
@@ -178,11 +177,8 @@ static void start(void)
 {
 	/* A hidden thread's storage begins as its maker's. */
 	tcache_forget();
-	/* In a child of fork it is the parent's, and not mapped here; after a thread
-	 * of this process its file is closed, but who looks at it is to be told. */
-	if (made_by != getpid())
-		segment = NULL;
-	made_by = getpid();
+	/* After a thread of this process its file is closed, but who looks at it is to
+	 * be told. */
 	memfd = -1;
 	leave_files();
 	segment_make();
@@ -403,4 +399,10 @@ static bool serve(void)
 	return again;
 }
 
-struct background_service segment_service = { start, serve, NULL };
+static void forget(void)
+{
+	segment = NULL;
+	segment_service.bell = NULL;
+}
+
+struct background_service segment_service = { start, serve, forget, NULL };

@@ -53,7 +53,6 @@ SLOW_PATH void entry_init(void)
  * when the process splits. */
 static void before_fork(void)
 {
-	background_before_fork();
 	lock_acquire(&init_lock);
 	lock_acquire(&control_lock);
 	lock_acquire(&site_lock);
@@ -76,7 +75,6 @@ static void after_fork_in_parent(void)
 	lock_release(&site_lock);
 	lock_release(&control_lock);
 	lock_release(&init_lock);
-	background_after_fork(false);
 }
 
 static void after_fork_in_child(void)
@@ -90,7 +88,7 @@ static void after_fork_in_child(void)
 	lock_init(&site_lock);
 	lock_init(&control_lock);
 	lock_init(&init_lock);
-	background_after_fork(true);
+	background_after_fork_in_child();
 }
 
 static void print_at_exit(void)

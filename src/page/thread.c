@@ -7,7 +7,7 @@
 #include <locale.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,6 +16,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/lock.h"
 #include "base/size_class.h"
 #include "page/os.h"
 
@@ -61,7 +62,7 @@ static bool start_known_of(size_t stack_bytes)
 #define SEARCHED_BYTES 0x700
 #define TCB_BYTES PAGE
 #define TLS_MAX (1 * MiB)
-#define TLS_FAR (1024 * MiB)
+#define JOIN_MS 1000
 
 /* Stack, thread-local storage and control block, one above the other. Made once. */
 static char *memory;
@@ -78,29 +79,50 @@ static char *thread_pointer(void)
 	return p;
 }
 
-/* The lowest address of the thread's static TLS. Not 0: there is some, at a distance
- * that is neither surely static nor surely not. */
-static int find_lowest(struct dl_phdr_info *info, size_t size, void *context)
+struct static_tls {
+	char *lowest;
+	size_t alignment; /* of the block there */
+};
+
+/* Go down by one block, where one ends at the lowest known. A gap is what alignment
+ * asks for; a block that dlopen took from the heap is no neighbour. */
+static int go_down(struct dl_phdr_info *info, size_t size, void *context)
 {
-	char **lowest = context, *data = info->dlpi_tls_data;
-	ptrdiff_t below = thread_pointer() - data;
+	struct static_tls *tls = context;
+	char *data = info->dlpi_tls_data;
 
 	(void)size;
-	if (data && below >= (ptrdiff_t)TLS_MAX && below < (ptrdiff_t)TLS_FAR)
-		return 1;
-	if (data && data < *lowest && below < (ptrdiff_t)TLS_MAX)
-		*lowest = data;
+	for (int i = 0; data && data < tls->lowest && i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+		size_t slack = header->p_align > tls->alignment ? header->p_align : tls->alignment;
+		if (header->p_type == PT_TLS && (size_t)(tls->lowest - data) < header->p_memsz + slack)
+			*tls = (struct static_tls) { data, header->p_align };
+	}
 	return 0;
+}
+
+/* How much static TLS lies below the thread pointer; 0: not known, or too much. */
+static size_t find_tls(void)
+{
+	char *self = thread_pointer(), *last;
+	struct static_tls tls = { self, PAGE };
+
+	do {
+		last = tls.lowest;
+		dl_iterate_phdr(go_down, &tls);
+	} while (tls.lowest != last);
+	/* libc's and ours are what the thread will use. */
+	bool is_whole = (char *)&errno >= tls.lowest && (char *)&lock_waits >= tls.lowest;
+	size_t bytes = (size_t)(self - tls.lowest);
+	return is_whole && bytes <= TLS_MAX ? bytes : 0;
 }
 
 static bool make_memory(void)
 {
-	char *self = thread_pointer(), *lowest = self;
-
-	if (dl_iterate_phdr(find_lowest, &lowest) != 0)
-		return false;
 	/* At the same place in its page, and so aligned as the maker's. */
-	tls_bytes = round_up((size_t)(self - lowest), PAGE);
+	tls_bytes = round_up(find_tls(), PAGE);
+	if (!tls_bytes)
+		return false;
 	memory = os_map(NULL, STACK_BYTES + tls_bytes + TCB_BYTES + PAGE);
 	/* The stack ends in a fault. */
 	return memory && mprotect(memory, PAGE, PROT_NONE) == 0;
@@ -108,16 +130,16 @@ static bool make_memory(void)
 
 static char *make_control_block(void)
 {
-	char *self = thread_pointer(), *lowest = self;
+	char *self = thread_pointer();
 	char *own = memory + STACK_BYTES + tls_bytes + ((uintptr_t)self & (PAGE - 1));
 	pid_t tid = (pid_t)syscall(SYS_gettid);
-
 	/* Once more: a library that was loaded since may have taken some. */
-	if (dl_iterate_phdr(find_lowest, &lowest) != 0 || (size_t)(self - lowest) > tls_bytes ||
-	    (char *)&errno < lowest)
+	size_t bytes = find_tls();
+
+	if (!bytes || bytes > tls_bytes)
 		return NULL;
 	memset(own, 0, TCB_BYTES);
-	memcpy(own - (self - lowest), lowest, (size_t)(self - lowest));
+	memcpy(own - bytes, self - bytes, bytes);
 	memcpy(own, self, HEADER_BYTES);
 	memcpy(own + TCB_SELF, &own, sizeof(own));
 	memcpy(own + TCB_THREAD, &own, sizeof(own));
@@ -160,8 +182,10 @@ bool thread_is_hidden(void)
 	return AO_int_load_acquire((const volatile unsigned *)&alive) != 0;
 }
 
-void thread_join(void)
+bool thread_join(void)
 {
+	uint64_t until = os_now_ms() + JOIN_MS;
+	struct timespec wait = { .tv_sec = JOIN_MS / 1000 };
 	unsigned tid;
 
 	/* Pairs with the kernel's store at the thread's end. Its wake-up is for all
@@ -170,8 +194,11 @@ void thread_join(void)
 		/* In a child that libc knows nothing of it does not live. */
 		if (syscall(SYS_tgkill, getpid(), tid, 0) != 0)
 			break;
-		syscall(SYS_futex, &alive, FUTEX_WAIT, tid, NULL, NULL, 0);
+		if (os_now_ms() >= until)
+			return false;
+		syscall(SYS_futex, &alive, FUTEX_WAIT, tid, &wait, NULL, 0);
 	}
+	return true;
 }
 
 void thread_forget(void)
@@ -191,8 +218,9 @@ bool thread_is_hidden(void)
 	return false;
 }
 
-void thread_join(void)
+bool thread_join(void)
 {
+	return true;
 }
 
 void thread_forget(void)
@@ -203,16 +231,12 @@ void thread_forget(void)
 
 bool thread_start(void (*run)(void), bool may_hide)
 {
-	sigset_t all, old;
 	int saved = errno;
 
-	/* The program's signals are not for this thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	to_run = run;
-	thread_join();
-	bool started = (may_hide && start_hidden()) || start_known_of(2 * STACK_BYTES);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	/* Its memory is used again. */
+	bool started = thread_join() &&
+	    ((may_hide && start_hidden()) || start_known_of(2 * STACK_BYTES));
 	errno = saved;
 	return started;
 }

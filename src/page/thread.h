@@ -37,14 +37,14 @@
  * the library was loaded by dlopen, or another one stands before it. */
 extern bool thread_identity_is_followed;
 
-/* Run it on a new thread with all signals blocked, hidden from libc where that is of
- * use; false: there can be none now. One at a time; leaves errno. The caller holds no
- * lock that allocating needs. */
+/* Run it on a new thread, hidden from libc where that is of use; false: there can be
+ * none now. One at a time; leaves errno. The caller holds no lock that allocating needs,
+ * and has all signals blocked, as the thread will: the program's are not for it. */
 bool thread_start(void (*run)(void), bool may_hide);
 /* Does libc not know of the thread that was started last? */
 bool thread_is_hidden(void);
-/* Wait for the end of a hidden thread. */
-void thread_join(void);
+/* Wait for the end of a hidden thread; false: not within a second. */
+bool thread_join(void);
 /* In the child of a fork, where it does not run. */
 void thread_forget(void);
 

@@ -286,7 +286,7 @@ object_check_in(struct object *o)
 
 	if (o->p == NULL)
 		bad("no memory for %zu bytes", o->asked);
-	if (damage == ALIGN && damage_now())
+	if (damage == ALIGN && o->alignment > 1 && damage_now())
 		o->p += o->alignment / 2 + 1;
 	if (damage == OVERLAP && me->live > 0 && damage_now()) {
 		struct object *other =

@@ -1,0 +1,240 @@
+/*
+ * A process changes its identity, or splits, at the worst moments for the background
+ * thread, which must end and start around it: each case runs in a child of its own and
+ * must end by itself.
+ */
+#define _GNU_SOURCE
+#include "../harness.h"
+
+#include <locale.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#define CASE_SECONDS 20
+#define BLOCK (3 * MIB)
+#define OBJECTS 4000
+
+static void *objects[OBJECTS];
+static bool stop;
+static pthread_barrier_t barrier;
+
+/* A mapping of its own makes the thread due. */
+static void allocate_large(void)
+{
+	char *volatile p = malloc(BLOCK);
+
+	CHECK(p != NULL);
+	*p = 1;
+	free(p);
+}
+
+static void allocate(void)
+{
+	for (int i = 0; i < OBJECTS; i++)
+		CHECK((objects[i] = malloc(64 + (size_t)i % 2000)) != NULL);
+	for (int i = 0; i < OBJECTS; i++)
+		free(objects[i]);
+	allocate_large();
+}
+
+static bool has_thread(void)
+{
+	uint64_t epoch = 1;
+	size_t n = 0, size = sizeof(n);
+
+	CHECK(hak_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) == 0);
+	CHECK(hak_mallctl("stats.background_thread.num_threads", &n, &size, NULL, 0) == 0);
+	return n != 0;
+}
+
+static void wait_for_thread(void)
+{
+	for (int i = 0; i < 500 && !has_thread(); i++) {
+		allocate();
+		usleep(10000);
+	}
+	CHECK(has_thread());
+	/* Past its start. */
+	usleep(50000);
+}
+
+static void *change(void *unused)
+{
+	pthread_barrier_wait(&barrier);
+	CHECK(setuid(getuid()) == 0);
+	return unused;
+}
+
+static void *allocate_on(void *unused)
+{
+	pthread_barrier_wait(&barrier);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+		allocate_large();
+	return unused;
+}
+
+/* Two end it at once, while a third is quick to start it. */
+static void two_threads(void)
+{
+	pthread_t threads[3];
+
+	wait_for_thread();
+	pthread_barrier_init(&barrier, NULL, 3);
+	pthread_create(&threads[0], NULL, allocate_on, NULL);
+	pthread_create(&threads[1], NULL, change, NULL);
+	pthread_create(&threads[2], NULL, change, NULL);
+	pthread_join(threads[1], NULL);
+	pthread_join(threads[2], NULL);
+	usleep(200000);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(threads[0], NULL);
+	wait_for_thread();
+}
+
+static void *change_often(void *unused)
+{
+	for (int i = 0; i < 200; i++)
+		CHECK(setuid(getuid()) == 0);
+	for (int i = 0; i < 30; i++) {
+		allocate_large();
+		usleep(10000);
+	}
+	return unused;
+}
+
+/* libc waits for the last thread it knows, and the process for ours. */
+static void main_ends(void)
+{
+	pthread_t thread;
+
+	wait_for_thread();
+	pthread_create(&thread, NULL, change_often, NULL);
+	usleep(1000);
+	pthread_exit(NULL);
+}
+
+static void handle(int signal)
+{
+	int saved = errno;
+
+	(void)signal;
+	CHECK(seteuid(geteuid()) == 0);
+	errno = saved;
+}
+
+/* A handler may change the identity wherever it interrupts the program. */
+static void handler(bool with_fork)
+{
+	struct sigaction action = { .sa_handler = handle, .sa_flags = SA_RESTART };
+	struct itimerval timer = { { 0, 700 }, { 0, 700 } };
+
+	wait_for_thread();
+	CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+	CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+	for (time_t end = time(NULL) + 2; time(NULL) < end;) {
+		int status;
+		pid_t pid = with_fork ? fork() : 0;
+		if (with_fork && pid == 0)
+			_exit(0);
+		CHECK(pid >= 0);
+		if (with_fork)
+			CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		allocate();
+	}
+	memset(&timer, 0, sizeof(timer));
+	setitimer(ITIMER_REAL, &timer, NULL);
+	wait_for_thread();
+}
+
+static void handler_in_malloc(void)
+{
+	handler(false);
+}
+
+static void handler_in_fork(void)
+{
+	handler(true);
+}
+
+static void freed_locale(void)
+{
+	locale_t own = newlocale(LC_ALL_MASK, "C.UTF-8", NULL);
+
+	CHECK(own != (locale_t)0);
+	uselocale(own);
+	wait_for_thread();
+	uselocale(LC_GLOBAL_LOCALE);
+	freelocale(own);
+	for (int i = 0; i < 50; i++) {
+		allocate();
+		usleep(10000);
+	}
+}
+
+/* A child with its parent's number. */
+static void same_number(void)
+{
+	int status;
+
+	if (unshare(CLONE_NEWPID) != 0)
+		return;
+	pid_t pid = fork();
+	if (pid == 0) {
+		wait_for_thread();
+		CHECK(getpid() == 1 && unshare(CLONE_NEWPID) == 0);
+		pid = fork();
+		if (pid == 0) {
+			CHECK(getpid() == 1);
+			wait_for_thread();
+			_exit(0);
+		}
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+	{ "two threads", two_threads },
+	{ "main ends", main_ends },
+	{ "handler in malloc", handler_in_malloc },
+	{ "handler in fork", handler_in_fork },
+	{ "freed locale", freed_locale },
+	{ "same number", same_number },
+};
+
+int main(void)
+{
+	bool on = false;
+	size_t size = sizeof(on);
+
+	CHECK(hak_mallctl("background_thread", &on, &size, NULL, 0) == 0);
+	if (!on) {
+		printf("skip: no background thread\n");
+		return SKIP;
+	}
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		int status = 0, waited = 0;
+		pid_t pid = fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			cases[i].run();
+			exit(0);
+		}
+		while (waitpid(pid, &status, WNOHANG) == 0) {
+			if (waited++ == CASE_SECONDS * 100) {
+				kill(pid, SIGKILL);
+				fail("%s: does not end", cases[i].name);
+			}
+			usleep(10000);
+		}
+		if (status != 0)
+			fail("%s: status %#x", cases[i].name, (unsigned)status);
+		printf("identity: %s: passed\n", cases[i].name);
+	}
+	return 0;
+}
