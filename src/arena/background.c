@@ -256,7 +256,7 @@ static void wake_to_end(void)
 
 void background_end(void)
 {
-	AO_int_store_full(&ending, ENDS_FOR_GOOD);
+	AO_int_store_release(&ending, ENDS_FOR_GOOD);
 	wake_to_end();
 }
 
