@@ -21,8 +21,8 @@ _Static_assert(CHUNK_GRANULES == 128, "a mask has a bit for each granule");
 enum state { DIRTY, MUZZY, STATES };
 
 struct chunk {
-	/* In the list of by_run[...] for its longest run of free granules, and
-	 * of dirty_by_run[...] for its longest dirty run; in none at 0. */
+	/* In the list of by_run[free_run], its longest run of free granules, and
+	 * of dirty_by_run[dirty_run], the longest dirty one; in none at 0. */
 	struct link by_run, dirty_by_run;
 	struct link all;
 	/* By when a granule last came into the state, oldest first. */
@@ -30,6 +30,7 @@ struct chunk {
 	char *base;
 	mask free;
 	mask state[STATES];
+	uint8_t free_run, dirty_run;
 };
 
 struct run_index {
@@ -124,10 +125,13 @@ static void index_init(struct run_index *index)
 }
 
 static void index_move(struct run_index *index, struct link *link,
-    unsigned from, unsigned to)
+    uint8_t *run, mask m)
 {
+	unsigned from = *run, to = longest_run(m);
+
 	if (from == to)
 		return;
+	*run = (uint8_t)to;
 	list_remove(link);
 	if (from && list_empty(&index->lists[from]))
 		index->nonempty[from / 64] &= ~((uint64_t)1 << from % 64);
@@ -159,13 +163,14 @@ static void chunk_update(struct chunk *chunk, mask free, mask dirty, mask muzzy)
 
 	hak_assert(!(dirty & muzzy) && !((dirty | muzzy) & ~free));
 	if (free != chunk->free)
-		index_move(&heap.by_run, &chunk->by_run,
-		    longest_run(chunk->free), longest_run(free));
+		index_move(&heap.by_run, &chunk->by_run, &chunk->free_run, free);
 	if (dirty != chunk->state[DIRTY])
-		index_move(&heap.dirty_by_run, &chunk->dirty_by_run,
-		    longest_run(chunk->state[DIRTY]), longest_run(dirty));
+		index_move(&heap.dirty_by_run, &chunk->dirty_by_run, &chunk->dirty_run,
+		    dirty);
 	for (int s = 0; s < STATES; s++) {
 		mask old = chunk->state[s];
+		if (state[s] == old)
+			continue;
 		heap.granules[s] += mask_count(state[s]) - mask_count(old);
 		if (!state[s] || state[s] & ~old)
 			list_remove(&chunk->order[s]);
