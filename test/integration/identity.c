@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "../harness.h"
 
+#include <dirent.h>
 #include <locale.h>
 #include <pthread.h>
 #include <sched.h>
@@ -50,6 +51,25 @@ static bool has_thread(void)
 	return n != 0;
 }
 
+/* Those there are, whatever the library counts. */
+static int threads_of_hakmem(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+	int n = 0;
+
+	CHECK(tasks != NULL);
+	while ((entry = readdir(tasks))) {
+		char path[300], name[16] = "";
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		int fd = open(path, O_RDONLY);
+		n += read(fd, name, sizeof(name) - 1) > 0 && strcmp(name, "hakmem\n") == 0;
+		close(fd);
+	}
+	closedir(tasks);
+	return n;
+}
+
 static void wait_for_thread(void)
 {
 	for (int i = 0; i < 500 && !has_thread(); i++) {
@@ -92,6 +112,7 @@ static void two_threads(void)
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(threads[0], NULL);
 	wait_for_thread();
+	CHECK(threads_of_hakmem() == 1);
 }
 
 static void *change_often(void *unused)
@@ -149,6 +170,43 @@ static void handler(bool with_fork)
 	wait_for_thread();
 }
 
+static bool changes_in_fork;
+
+/* Registered before the library's own, and so called with its locks held. */
+static void prepare(void)
+{
+	if (!changes_in_fork)
+		return;
+	/* By then the thread waits for one of them. */
+	usleep(300000);
+	CHECK(setuid(getuid()) == 0);
+}
+
+static void register_first(void)
+{
+	pthread_atfork(prepare, NULL, NULL);
+}
+__attribute__((section(".preinit_array"), used))
+static void (*first)(void) = register_first;
+
+/* As a handler would that interrupts the allocator: the thread cannot end at once. */
+static void locks_held(void)
+{
+	int status;
+
+	wait_for_thread();
+	allocate();
+	changes_in_fork = true;
+	pid_t pid = fork();
+	changes_in_fork = false;
+	if (pid == 0)
+		_exit(0);
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	usleep(200000);
+	wait_for_thread();
+	CHECK(threads_of_hakmem() == 1);
+}
+
 static void handler_in_malloc(void)
 {
 	handler(false);
@@ -168,7 +226,15 @@ static void freed_locale(void)
 	wait_for_thread();
 	uselocale(LC_GLOBAL_LOCALE);
 	freelocale(own);
-	for (int i = 0; i < 50; i++) {
+	/* It reads numbers once a second. */
+	for (int i = 0; i < 200; i++) {
+		/* What was freed gets other contents. */
+		for (size_t size = 16; size < 4096; size += 8) {
+			objects[size / 8] = malloc(size);
+			memset(objects[size / 8], 'A', size);
+		}
+		for (size_t size = 16; size < 4096; size += 8)
+			free(objects[size / 8]);
 		allocate();
 		usleep(10000);
 	}
@@ -203,6 +269,7 @@ static const struct {
 	{ "main ends", main_ends },
 	{ "handler in malloc", handler_in_malloc },
 	{ "handler in fork", handler_in_fork },
+	{ "locks held", locks_held },
 	{ "freed locale", freed_locale },
 	{ "same number", same_number },
 };
