@@ -1,5 +1,7 @@
 #include "base/size_class.h"
 
+#include "base/log.h"
+
 _Static_assert(CLASS_WHALE < CLASSES, "each class has a number");
 _Static_assert(CLASSES == 1u << LG_CLASSES, "a class number fits its bits");
 
@@ -17,6 +19,7 @@ const uint8_t size_class_tiny[TINY_MAX / 8 + 1] = {
 };
 
 struct size_class size_classes[CLASSES];
+uint8_t size_class_l2[L2_MAX / L2_STEP], size_class_l25[L25_MAX / GRANULE];
 
 /* A slab is as short as it can be: the fewer slots, the sooner all are free. Not for
  * sizes of which one granule has so many that it is hardly ever free anyway. */
@@ -38,15 +41,38 @@ static unsigned slab_granules(size_t size)
 	return best;
 }
 
+/* Is there a class that many eighths above a power of two? Four a doubling; one more
+ * for a page and its header, of 4 to 16 KiB; above 32 KiB those of whole granules. */
+static bool ends_class(size_t doubling, size_t eighths)
+{
+	if (doubling == L2_MAX)
+		return eighths % 4 == 0;
+	return eighths % 2 == 0 ||
+	    (eighths == 1 && doubling >= PAGE && doubling < L2_MAX);
+}
+
+/* Entry i is of sizes up to i + 1 steps; the classes begin with first. */
+static void fill(uint8_t *classes, size_t entries, size_t step, size_t first)
+{
+	for (size_t i = 0, c = first; i < entries; i++) {
+		c += size_classes[c].size < (i + 1) * step;
+		classes[i] = (uint8_t)c;
+	}
+}
+
 void size_class_init(void)
 {
 	for (size_t size = 8; size <= TINY_MAX; size += 8)
 		size_classes[size_class_tiny[size / 8]].size = (uint32_t)size;
-	for (size_t c = CLASS_L2; c < CLASS_WHALE; c++) {
-		size_t doubling = (c - CLASS_L2) / 4, step = (c - CLASS_L2) % 4;
-		size_classes[c].size = (uint32_t)((TINY_MAX << doubling) / 4 * (5 + step));
-	}
-	for (size_t c = 1; c < CLASS_WHALE; c++) {
+	size_t c = CLASS_L2;
+	for (size_t doubling = TINY_MAX; doubling < L25_MAX; doubling *= 2)
+		for (size_t eighths = 1; eighths <= 8; eighths++)
+			if (ends_class(doubling, eighths))
+				size_classes[c++].size = (uint32_t)(doubling + doubling / 8 * eighths);
+	hak_assert(c == CLASS_WHALE);
+	fill(size_class_l2, sizeof(size_class_l2), L2_STEP, CLASS_L2);
+	fill(size_class_l25, sizeof(size_class_l25), GRANULE, CLASS_L25);
+	for (c = 1; c < CLASS_WHALE; c++) {
 		struct size_class *k = &size_classes[c];
 		k->granules = (uint16_t)(c < CLASS_L25 ? slab_granules(k->size) :
 		    round_up(k->size, GRANULE) / GRANULE);

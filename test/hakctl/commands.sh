@@ -82,7 +82,7 @@ json '.pid and .command == "subject" and .is_fresh and (.is_stopped | not)'
 json '.allocated <= .active and .active <= .resident and .resident <= .mapped'
 json '.allocated >= 16000000 and .allocated < 20000000'
 json '.layers | keys == ["l2", "l25", "tiny", "whale"]'
-json '.bins | length == 41'
+json '.bins | length == 44'
 json '[.bins[] | .live * .size] + [.large[] | .live * .size] | add > 16000000'
 json '([.bins[], .large[] | .live * .size] | add) + .whale_bytes == .allocated'
 json '[.arenas[].allocated] | add > 16000000'
@@ -128,9 +128,13 @@ says '^5000$'
 is 0 get --json "$pid" stats.resident tls.tiny.enabled version arenas.dirty_decay_ms
 json '(.["stats.resident"] | type == "number") and .["tls.tiny.enabled"] == true and
     (.version | type == "string") and .["arenas.dirty_decay_ms"] == 5000'
-is 0 get "$pid" stats.arenas.4096.bins.40.curregs stats.arenas.0.lextents.20.nmalloc
+is 0 get -n "$pid" arenas.nbins arenas.nlextents
+{ read -r nbins; read -r nlextents; } <"$tmp/said"
+is 0 get "$pid" "stats.arenas.4096.bins.$((nbins - 1)).curregs" \
+    "stats.arenas.0.lextents.$((nlextents - 1)).nmalloc"
 for name in nonsense stats stats. stats.allocated.x .stats.allocated '' stats..allocated \
-    stats.arenas.x.nthreads stats.arenas.9999.nthreads stats.arenas.0.bins.41.nmalloc \
+    stats.arenas.x.nthreads stats.arenas.9999.nthreads "stats.arenas.0.bins.$nbins.nmalloc" \
+    "stats.arenas.0.lextents.$nlextents.nmalloc" \
     stats.arenas.99999999999999999999.nthreads "$(printf '%0300d' 0)"; do
 	is 1 get "$pid" "$name"
 	complains 'there is no'
