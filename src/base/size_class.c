@@ -41,14 +41,16 @@ static unsigned slab_granules(size_t size)
 	return best;
 }
 
-/* Is there a class that many eighths above a power of two? Four a doubling; one more
- * for a page and its header, of 4 to 16 KiB; above 32 KiB those of whole granules. */
+/* Is there a class that many eighths above a power of two? Four a doubling. One more
+ * above a KiB and 4 to 16 KiB, for a page and its header; in exchange none of 40 and
+ * 56 KiB, which take as many granules as the next, nor of 640 KiB. */
 static bool ends_class(size_t doubling, size_t eighths)
 {
 	if (doubling == L2_MAX)
 		return eighths % 4 == 0;
-	return eighths % 2 == 0 ||
-	    (eighths == 1 && doubling >= PAGE && doubling < L2_MAX);
+	if (eighths == 1)
+		return doubling == 1 * KiB || (doubling >= 4 * KiB && doubling < L2_MAX);
+	return eighths % 2 == 0 && doubling + doubling / 8 * eighths != 640 * KiB;
 }
 
 /* Entry i is of sizes up to i + 1 steps; the classes begin with first. */

@@ -1,11 +1,11 @@
 /*
  * Size classes: 8; steps of 16 to 128; then four a doubling to 1 MiB, one more just
- * above 4, 8 and 16 KiB, and two for 64 KiB.
+ * above 1, 4, 8 and 16 KiB, and fewer elsewhere (size_class.c).
  *
  *   class  0       none: what the page map says of foreign memory
  *          1..21   Tiny, to 1 KiB      slabs of 16 or 64 KiB
- *         22..44   L2,   to 32 KiB     slabs of 16 to 128 KiB
- *         45..62   L2.5, to 1 MiB      an extent for each object
+ *         22..45   L2,   to 32 KiB     slabs of 16 to 128 KiB
+ *         46..62   L2.5, to 1 MiB      an extent for each object
  *         63       Whale               a mapping for each object
  */
 #ifndef HAK_BASE_SIZE_CLASS_H
@@ -29,7 +29,7 @@
 #define CLASSES 64u  /* entries of a per-class table, some unused */
 #define CLASS_NONE 0u
 #define CLASS_L2 22u   /* the first of each range */
-#define CLASS_L25 45u
+#define CLASS_L25 46u
 #define CLASS_WHALE 63u
 
 #define SLAB_SLOTS_MAX 8192u
@@ -47,7 +47,7 @@ extern struct size_class size_classes[CLASSES];
 /* Class of a size up to TINY_MAX, by (size + 7) / 8. */
 extern const uint8_t size_class_tiny[TINY_MAX / 8 + 1];
 /* Above: by (size - 1) / L2_STEP up to L2_MAX, and by (size - 1) / GRANULE. */
-#define L2_STEP ((size_t)256)
+#define L2_STEP ((size_t)128)
 extern uint8_t size_class_l2[L2_MAX / L2_STEP], size_class_l25[L25_MAX / GRANULE];
 
 /* Fills the tables; to be called once before all else. */

@@ -358,7 +358,7 @@ static const char *const looks[][8] = {
 	{ "stats", "PID", "--all", "--interval", "0.01", "--count", "3" },
 	{ "stats", "PID", "--interval", "0.01", "--count", "3", "--json" },
 	{ "get", "PID", "stats.allocated", "stats.arenas.4096.bins.3.curregs",
-	    "stats.arenas.8.lextents.18.nmalloc", "arenas.bin.3.size" },
+	    "stats.arenas.8.lextents.17.nmalloc", "arenas.bin.3.size" },
 	{ "export", "PID" },
 };
 static const char *const deeds[][8] = {

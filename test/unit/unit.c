@@ -25,13 +25,15 @@ START_TEST(size_class_each_size_fits_and_wastes_little)
 		ck_assert_uint_ge(fit, size);
 		if (class > 1)
 			ck_assert_uint_lt(size_class_size(class - 1), size);
-		if (size > 128 && (size <= L2_MAX || fit - size >= GRANULE))
+		if (size > 128 && (size <= L2_MAX || fit - size >= GRANULE) && size <= 512 * KiB)
 			ck_assert_uint_le((fit - size) * 5, fit);
+		if (size > 128)
+			ck_assert_uint_le((fit - size) * 3, fit);
 		if (fit >= 16)
 			ck_assert_uint_eq(fit % 16, 0);
 	}
-	for (size_t page = 4 * KiB; page <= 16 * KiB; page *= 2)
-		ck_assert_uint_eq(size_class_size(size_class_of(page + page / 16)), page + page / 8);
+	for (size_t page = 1 * KiB; page <= 16 * KiB; page *= page == 1 * KiB ? 4 : 2)
+		ck_assert_uint_eq(size_class_size(size_class_of(page + 8)), page + page / 8);
 	ck_assert_uint_eq(size_class_of(1024), CLASS_L2 - 1);
 	ck_assert_uint_eq(size_class_of(32 * KiB), CLASS_L25 - 1);
 	ck_assert_uint_eq(size_class_of(L25_MAX), CLASS_WHALE - 1);
