@@ -33,8 +33,10 @@
 #define HANDED_OBJECTS 16u
 /* Caches of ended threads that are kept whole, for the next threads. */
 #define PARKED_MAX 8u
-/* What a thread's L2.5 stacks may hold in all. */
+/* What a thread's L2.5 stacks may hold in all. A class has none before so many misses:
+ * what is used once, as by a buffer that doubles, serves any class in the page heap. */
 #define THREAD_L25_BYTES (2 * MiB)
+#define L25_MISSES 4u
 
 /* A parcel goes when it holds so much, or is full; an inbox is emptied by whoever
  * finds more in it. */
@@ -371,7 +373,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	if (b->capacity && (b->freed >= FREEING_OBJECTS ||
 	    b->freed * size_class_size(class) >= FREEING_BYTES))
 		lay_aside(t, class);
-	else if (freeing && class >= CLASS_L25)
+	else if (class >= CLASS_L25 && (freeing || counter_get(&b->misses) < L25_MISSES))
 		return;
 	else if (!b->slots)
 		resize(t, class, clamp(start_capacity(class), 1, most));
