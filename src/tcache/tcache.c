@@ -129,7 +129,7 @@ RACY_READER static size_t count_racy(const struct tcache *t, size_t class)
 	size_t n = (bottom - head) / sizeof(void *);
 
 	if (b->is_aside)
-		n = b->aside_to - b->aside_from;
+		n = b->aside_from - b->aside_to;
 	return b->slots && n <= b->capacity ? n : 0;
 }
 
@@ -228,24 +228,38 @@ static unsigned most_capacity(const struct tcache *t, size_t class,
 	    grown_capacity(class) : base_capacity(class);
 }
 
-/* Empty the stack and do without one until the next allocation. */
+/* Do without the stack until the next allocation. */
 static void lay_aside(struct tcache *t, size_t class)
 {
 	struct cache_bin *b = &t->bins[class];
 
-	flush_oldest(t, class, count(t, class));
 	b->freed = 0;
 	if (class >= CLASS_L25) {
 		/* One of these is worth pages in plenty: keep none. */
+		flush_oldest(t, class, count(t, class));
 		resize(t, class, 0);
 		return;
 	}
 	lock_acquire(&t->aside_lock);
+	AO_int_store(&b->aside_to, (unsigned)(t->heads[class] - b->slots));
+	AO_int_store(&b->aside_from, b->capacity + 1u);
 	b->is_aside = true;
-	AO_int_store(&b->aside_from, 0);
-	AO_int_store(&b->aside_to, 0);
 	t->heads[class] = NO_ROOM;
 	lock_release(&t->aside_lock);
+}
+
+/* A class was freed so often that its objects are to lie aside, and with it go all
+ * that were not allocated from since this happened last: free foresees its way better
+ * where they all go the same. */
+static void lay_aside_with(struct tcache *t, size_t class)
+{
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		struct cache_bin *b = &t->bins[c];
+		size_t allocs = allocs_seen(t, c);
+		if (b->capacity && !b->is_aside && (c == class || b->aside_allocs == allocs))
+			lay_aside(t, c);
+		b->aside_allocs = allocs;
+	}
 }
 
 /* Give what lies aside to the arena. Holds aside_lock. True: ask the background
@@ -253,34 +267,52 @@ static void lay_aside(struct tcache *t, size_t class)
 static bool flush_aside(struct tcache *t, size_t class)
 {
 	struct cache_bin *b = &t->bins[class];
-	/* Pairs with try_push_aside's release: the slots below are written. */
+	/* Pairs with try_push_aside's release: the slots from it on are written. */
 	unsigned from = b->aside_from, to = AO_int_load_acquire(&b->aside_to);
 
 	/* First: once flushed, an object may be given out and freed by this cache's
 	 * thread again, which must not find it here: pairs with is_on_top's acquire. */
 	AO_int_store_release(&b->aside_from, to);
-	counter_add_owned(&b->moved, to - from);
-	return to > from && bin_flush(&t->arena->bins[class], &b->slots[from + 1], to - from);
+	counter_add_owned(&b->moved, from - to);
+	return from > to && bin_flush(&t->arena->bins[class], &b->slots[to], from - to);
 }
 
 /* Was it the last to be laid aside, and nobody took it since? Freed twice, then. */
 ALWAYS_INLINE bool is_on_top(const struct cache_bin *b, const void *object)
 {
 	return unlikely(b->slots[b->aside_to] == object) &&
-	    b->aside_to > AO_int_load_acquire((const volatile unsigned *)&b->aside_from);
+	    b->aside_to < AO_int_load_acquire((const volatile unsigned *)&b->aside_from);
 }
 
 /* False: there is no room, or it is freed twice. */
 ALWAYS_INLINE bool try_push_aside(struct cache_bin *b, void *object)
 {
-	unsigned to = b->aside_to;
+	unsigned to = b->aside_to - 1;
 
-	if (unlikely(to == b->capacity || is_on_top(b, object)))
+	if (unlikely(to == 0 || is_on_top(b, object)))
 		return false;
-	b->slots[to + 1] = object;
+	b->slots[to] = object;
 	/* Pairs with flush_aside's acquire. */
-	AO_int_store_release(&b->aside_to, to + 1);
+	AO_int_store_release(&b->aside_to, to);
 	return true;
+}
+
+/* Give the older half to the arena; all of it where the thread never allocates.
+ * Holds aside_lock. */
+static void make_room_aside(struct tcache *t, size_t class)
+{
+	struct cache_bin *b = &t->bins[class];
+	unsigned n = b->aside_from - b->aside_to, kept = b->misses ? b->capacity / 2u : 0;
+
+	if (kept > n)
+		kept = n;
+	if (n > kept)
+		t->ask_background |= bin_flush(&t->arena->bins[class],
+		    &b->slots[b->aside_to + kept], n - kept);
+	counter_add_owned(&b->moved, n - kept);
+	memmove(&b->slots[b->capacity + 1 - kept], &b->slots[b->aside_to], kept * sizeof(void *));
+	AO_int_store(&b->aside_from, b->capacity + 1u);
+	AO_int_store(&b->aside_to, b->capacity + 1u - kept);
 }
 
 static void push_aside(struct tcache *t, size_t class, void *object)
@@ -292,34 +324,32 @@ static void push_aside(struct tcache *t, size_t class, void *object)
 	if (is_on_top(b, object))
 		log_fatal("free(%p): double free", object);
 	lock_acquire(&t->aside_lock);
-	t->ask_background |= flush_aside(t, class);
-	AO_int_store(&b->aside_from, 0);
-	AO_int_store(&b->aside_to, 0);
+	make_room_aside(t, class);
 	lock_release(&t->aside_lock);
 	try_push_aside(b, object);
 }
 
-/* Make what lies aside the stack. */
-static void pick_up(struct tcache *t, size_t class)
+/* Make what lies aside the stacks. */
+static void pick_up(struct tcache *t)
 {
-	struct cache_bin *b = &t->bins[class];
-	void **bottom = &b->slots[b->capacity + 1];
-
 	lock_acquire(&t->aside_lock);
-	unsigned n = b->aside_to - b->aside_from;
-	memmove(bottom - n, &b->slots[b->aside_from + 1], n * sizeof(*bottom));
-	t->heads[class] = bottom - n;
-	b->slots[0] = TCACHE_FULL;
-	*bottom = NULL;
-	b->is_aside = false;
+	for (size_t c = 1; c < CLASS_L25; c++) {
+		struct cache_bin *b = &t->bins[c];
+		void **bottom = &b->slots[b->capacity + 1];
+		unsigned n = b->aside_from - b->aside_to;
+		if (!b->is_aside)
+			continue;
+		if (b->aside_from <= b->capacity)
+			memmove(bottom - n, &b->slots[b->aside_to], n * sizeof(*bottom));
+		t->heads[c] = bottom - n;
+		b->is_aside = false;
+	}
 	lock_release(&t->aside_lock);
 }
 
 static void flush_all(struct tcache *t)
 {
-	for (size_t c = 1; c < CLASS_WHALE; c++)
-		if (t->bins[c].is_aside)
-			pick_up(t, c);
+	pick_up(t);
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		flush_oldest(t, c, count(t, c));
 }
@@ -342,7 +372,7 @@ static bool take_aside(bool all)
 			if (all || to == b->aside_seen)
 				flush_aside(t, c);
 			b->aside_seen = (uint16_t)to;
-			left |= to > b->aside_from;
+			left |= to < b->aside_from;
 		}
 		lock_release(&t->aside_lock);
 		if (!t->is_parked)
@@ -372,7 +402,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	b->event_allocs = allocs;
 	if (b->capacity && (b->freed >= FREEING_OBJECTS ||
 	    b->freed * size_class_size(class) >= FREEING_BYTES))
-		lay_aside(t, class);
+		lay_aside_with(t, class);
 	else if (class >= CLASS_L25 && (freeing || counter_get(&b->misses) < L25_MISSES))
 		return;
 	else if (!b->slots)
@@ -511,11 +541,10 @@ static SLOW_PATH void drop_stacks(struct tcache *t)
 {
 	t->seen_layers = flag_load(&settings.layers);
 	see_sites(t);
+	pick_up(t);
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		if (!t->bins[c].slots || is_cached(t, c))
 			continue;
-		if (t->bins[c].is_aside)
-			pick_up(t, c);
 		flush_oldest(t, c, count(t, c));
 		t->bins[c].freed = 0;
 		resize(t, c, 0);
@@ -621,7 +650,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 
 	slow_event(t);
 	if (b->is_aside)
-		pick_up(t, class);
+		pick_up(t);
 	object = tcache_pop(t, class);
 	if (object)
 		return object;
@@ -693,16 +722,14 @@ static NO_INLINE void lay_aside_slow(struct tcache *t, size_t class, void *objec
 {
 	/* What is laid aside says nothing of the other stacks: those that rest are to
 	 * be seen all the same. */
-	if (t->slow_events % COLLECT_EVENTS == 0)
-		collect_step(t);
+	collect_step(t);
 	push_aside(t, class, object);
 	ask_if_due(t);
 }
 
 void tcache_lay_aside(struct tcache *t, size_t class, void *object)
 {
-	if (unlikely(++t->slow_events % COLLECT_EVENTS == 0 ||
-	    !try_push_aside(&t->bins[class], object)))
+	if (unlikely(!try_push_aside(&t->bins[class], object)))
 		lay_aside_slow(t, class, object);
 }
 

@@ -16,12 +16,11 @@
  * tag.
  *
  * A thread that only frees needs no stack, and what rests there when it falls
- * asleep would hold pages for good. Its frees are laid aside instead: in the same
- * slots, bottom up, and the head has no room, so that the fast paths leave the
- * slots alone. The background thread takes what lies aside untouched, under
- * aside_lock; the thread adds to it without: it alone stores aside_to, and stores
- * aside_from or makes the slots anew only under the lock. The next allocation
- * turns it into the stack again.
+ * asleep would hold pages for good. Its stacks are laid aside instead: as they are,
+ * but the head has no room, so that the fast paths leave the slots alone. The
+ * background thread takes what lies aside untouched, under aside_lock; the thread
+ * adds to it without: it alone stores aside_to, and stores aside_from or makes the
+ * slots anew only under the lock. The next allocation makes stacks of them again.
  *
  * A thread has one cache for its own arena and one more for each site's arena
  * that it allocates from (tcache_for); the program may make more
@@ -51,8 +50,9 @@ struct cache_bin {
 	uint32_t freed;       /* objects flushed with no allocation between */
 	bool is_aside;        /* changed under aside_lock */
 	uint16_t aside_seen;  /* aside_to at the background thread's last visit */
-	unsigned aside_from;  /* objects lie in slots[aside_from + 1 .. aside_to] */
+	unsigned aside_from;  /* objects lie in slots[aside_to .. aside_from - 1] */
 	unsigned aside_to;
+	size_t aside_allocs;  /* allocs when stacks were last laid aside */
 	AO_t misses;          /* allocations that the stack did not serve */
 	AO_t moved;           /* objects to the arena less those from it */
 	size_t counted;       /* of all allocations, those that arena knows of */

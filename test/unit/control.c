@@ -451,6 +451,36 @@ START_TEST(frees_after_the_cache_came_back_lose_nothing)
 }
 END_TEST
 
+static void *trim(void *unused)
+{
+	hak_malloc_trim(0);
+	return unused;
+}
+
+/* A class that rests goes aside with the one that is freed in bulk; from there another
+ * thread takes both. Only the second time is it known to rest. */
+START_TEST(a_bulk_of_frees_lays_aside_what_rests)
+{
+	static void *p[6000];
+	pthread_t other;
+
+	for (int i = 0; i < 100; i++)
+		p[i] = hak_malloc(500);
+	for (int i = 0; i < 100; i++)
+		hak_free(p[i]);
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < 6000; i++)
+			p[i] = hak_malloc(64);
+		for (int i = 0; i < 6000; i++)
+			hak_free(p[i]);
+	}
+	ck_assert_uint_ge(get("tls.tiny.bytes"), 6 * 512);
+	ck_assert_int_eq(pthread_create(&other, NULL, trim, NULL), 0);
+	pthread_join(other, NULL);
+	ck_assert_uint_lt(get("tls.tiny.bytes"), 6 * 512);
+}
+END_TEST
+
 START_TEST(an_arena_is_made_used_reset_and_destroyed)
 {
 	unsigned arena, again;
@@ -597,6 +627,7 @@ int main(void)
 	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
 	ADD(thread_tcache_can_be_switched_off);
 	ADD(frees_after_the_cache_came_back_lose_nothing);
+	ADD(a_bulk_of_frees_lays_aside_what_rests);
 	ADD(an_arena_is_made_used_reset_and_destroyed);
 	ADD(a_thread_is_bound_to_an_arena);
 	ADD(explicit_caches_keep_what_they_are_given);
