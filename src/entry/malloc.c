@@ -70,6 +70,17 @@ NO_INLINE void *out_of_memory(void)
 	return NULL;
 }
 
+/* The next time malloc_sited knows where the caller is led: to that cache, or to the
+ * thread's own. */
+static void remember(struct tcache *own, const void *caller, size_t generation,
+    struct tcache *cache)
+{
+	*tcache_caller(own, caller) = (struct caller) {
+		.address = caller, .generation = generation,
+		.small = cache, .large = cache == own ? own->large : cache,
+	};
+}
+
 struct route route_of(const void *caller)
 {
 	struct route route = { tcache_self, 0 };
@@ -80,51 +91,48 @@ struct route route_of(const void *caller)
 		route.cache = tcache_get();
 	}
 	if (unlikely(flag_load(&site_rules))) {
+		struct tcache *own = route.cache;
+		/* Before the answer: one that is older is not remembered as newer. */
+		size_t generation = AO_load_acquire(&site_generation);
 		size_t tag = site_cached(caller);
 		struct arena *arena = tag == SITE_UNKNOWN ? site_find(caller) :
 		    arena_get((unsigned)(tag >> LG_CLASSES));
-		if (arena && route.cache)
+		if (arena && own)
 			route.cache = tcache_for(arena);
 		else if (arena)
 			route.arena_id = arena->id;
+		if (tag != SITE_UNKNOWN && route.cache && own->is_sited)
+			remember(own, caller, generation, route.cache);
 	}
 	return route;
 }
 
-/* With site rules this is the common way: NULL says nothing. The thread's cache for
- * what is large is among its sites, under its own tag. */
+/* With site rules this is the common way, and without nobody is remembered: NULL says
+ * nothing. */
 ALWAYS_INLINE void *malloc_sited(struct tcache *t, size_t size, const void *caller)
 {
-	size_t tag = site_cached(caller);
-	size_t class = size <= TINY_MAX ? size_class_tiny[(size + 7) / 8] :
-	    size_class_above_tiny(size);
+	const struct caller *c = tcache_caller(t, caller);
 
-	if (tag == 0 && class < CLASS_L2)
-		return tcache_pop(t, class);
-	tag = tag ? tag : t->tag;
-	for (t = t->sites; t; t = t->next_site)
-		if (t->tag == tag)
-			return tcache_pop(t, class);
-	return NULL;
+	if (unlikely(c->address != caller || c->generation != AO_load(&site_generation)))
+		return NULL;
+	if (likely(size <= TINY_MAX))
+		return tcache_pop(c->small, size_class_tiny[(size + 7) / 8]);
+	return size <= L25_MAX ? tcache_pop(c->large, size_class_above_tiny(size)) : NULL;
 }
 
 static NO_INLINE void *malloc_slow(size_t size, const void *caller)
 {
-	if (tcache_self->is_sited && size <= L25_MAX) {
-		void *p = malloc_sited(tcache_self, size, caller);
-		if (likely(p))
-			return p;
-	}
-	return allocate(size, 1, false, route_of(caller));
+	void *p = malloc_sited(tcache_self, size, caller);
+
+	return likely(p) ? p : allocate(size, 1, false, route_of(caller));
 }
 
 static NO_INLINE void *calloc_slow(size_t size, const void *caller)
 {
-	if (tcache_self->is_sited && size <= L2_MAX) {
-		void *p = malloc_sited(tcache_self, size, caller);
-		if (likely(p))
-			return memset(p, 0, size);
-	}
+	void *p = size <= L2_MAX ? malloc_sited(tcache_self, size, caller) : NULL;
+
+	if (likely(p))
+		return memset(p, 0, size);
 	return allocate(size, 1, true, route_of(caller));
 }
 

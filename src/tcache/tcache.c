@@ -498,6 +498,7 @@ static void change_arena(struct tcache *t, struct arena *arena)
 	flush_all(t);
 	count_allocs(t);
 	use_arena(t, arena);
+	memset(t->callers, 0, sizeof(t->callers));
 	if (t->large)
 		tcache_bind(t->large, arena);
 }
@@ -910,6 +911,7 @@ static void delete_sites(struct tcache *t)
 {
 	struct tcache *site;
 
+	memset(t->callers, 0, sizeof(t->callers));
 	t->large = NULL;
 	while ((site = t->sites)) {
 		t->sites = site->next_site;

@@ -60,6 +60,15 @@ struct cache_bin {
 	void **seen_head;     /* at the last visit of the collector */
 };
 
+/* Where a caller of malloc was led by that generation of site rules: to the caches
+ * for what is small and for what is large. */
+struct caller {
+	const void *address;  /* its return address */
+	size_t generation;
+	struct tcache *small, *large;
+};
+#define CALLERS 32u
+
 struct tcache {
 	/* The fast paths read the first part; what each of them reads comes first,
 	 * where an instruction needs one byte to say so. */
@@ -80,6 +89,7 @@ struct tcache {
 	struct tcache *large; /* for L2 and L2.5, where is_sited; among sites */
 	struct tcache *sites; /* of the same thread, for sites' arenas, by next_site */
 	struct tcache *next_site;
+	struct caller callers[CALLERS]; /* by address */
 	bool is_explicit, is_site; /* no thread's; not its first */
 	long tid;             /* 0: the first thread's, whose start is to be cheap */
 	/* Of whales and what went past the stacks: bytes. */
@@ -134,6 +144,14 @@ ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
 	head[-1] = object;
 	pointer_advance(&t->heads[class], -1);
 	return true;
+}
+
+/* Where a caller is remembered, if it is. */
+ALWAYS_INLINE struct caller *tcache_caller(struct tcache *t, const void *address)
+{
+	uintptr_t n = (uintptr_t)address;
+
+	return &t->callers[(n >> 3 ^ n >> 9) % CALLERS];
 }
 
 /* Once, after the options are known. disabled: no thread gets a cache. */

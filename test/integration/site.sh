@@ -79,6 +79,15 @@ int main(int argc, char **argv)
 			is("the first library", from(argv[2]), "first");
 			is("the second library", from(argv[3]), "second");
 		}
+	/* The same caller, led elsewhere each time that the rules change. */
+	static const char *const rules[] = { "who=x", "who=y" };
+	for (int i = 0; i < 4 && argc == 2 && !*own; i++) {
+		const char *rule = rules[i % 2];
+		if (hak_mallctl("site.add", NULL, NULL, &rule, sizeof(rule)) != 0)
+			wrong = 1;
+		for (int n = 0; n < 100; n++)
+			is("by another rule", malloc(40 + 1000 * (n % 3)), rule + 4);
+	}
 	void *here = hak_alloc_here(10);
 	if (!strstr(arena_of(here), "who.c:")) {
 		printf("hak_alloc_here: in '%s'\n", arena_of(here));
