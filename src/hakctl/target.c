@@ -194,6 +194,24 @@ static enum target_result visit_segments(pid_t pid, visit_fn visit, void *contex
 	return visit_folder(folder, visit, context);
 }
 
+/* Does it have the library? Not seen where it is linked statically. */
+static bool maps_library(pid_t pid)
+{
+	char path[64], *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	FILE *maps = fopen(path, "re");
+	if (!maps)
+		return false;
+	while (!found && getline(&line, &size, maps) > 0)
+		found = strstr(line, "/libhakmem") != NULL;
+	free(line);
+	fclose(maps);
+	return found;
+}
+
 /* ---- Opening it ---- */
 
 static void target_clear(struct target *target)
@@ -373,8 +391,14 @@ enum target_result target_open(struct target *t, pid_t pid)
 	enum target_result result = find_segment(t);
 	if (result != TARGET_OK && target_is_gone(t))
 		result = TARGET_NO_PROCESS;
+	if (result == TARGET_NOT_HAKMEM && maps_library(pid))
+		result = TARGET_NO_SEGMENT;
 	if (result != TARGET_OK)
 		target_close(t);
+	if (result == TARGET_NO_SEGMENT) {
+		t->pid = pid;
+		read_command(pid, t->command, sizeof(t->command));
+	}
 	return result;
 }
 
@@ -397,7 +421,10 @@ const char *target_explain(enum target_result result)
 	case TARGET_NOT_ALLOWED:
 		return "permission denied";
 	case TARGET_NOT_HAKMEM:
-		return "does not run on hakmem, or is too young or too small to show it";
+		return "does not run on hakmem";
+	case TARGET_NO_SEGMENT:
+		return "runs on hakmem, but has no statistics: it allocated too little so far, "
+		    "or runs without the background thread";
 	case TARGET_DAMAGED:
 		return "its stats segment is damaged";
 	case TARGET_OTHER_VERSION:
@@ -706,7 +733,7 @@ static bool found_one(const char *path, void *context)
 
 static bool is_on_hakmem(pid_t pid)
 {
-	return visit_segments(pid, found_one, NULL) == TARGET_OK;
+	return visit_segments(pid, found_one, NULL) == TARGET_OK || maps_library(pid);
 }
 
 static pid_t number_of(const char *name)

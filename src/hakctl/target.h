@@ -29,13 +29,15 @@ enum target_result {
 	TARGET_OK,
 	TARGET_NO_PROCESS,     /* ended, or never was */
 	TARGET_NOT_ALLOWED,
-	TARGET_NOT_HAKMEM,     /* does not run on hakmem, or is too young or small to have a segment */
+	TARGET_NOT_HAKMEM,
+	TARGET_NO_SEGMENT,     /* has the library, but no background thread so far or ever */
 	TARGET_DAMAGED,        /* a segment that makes no sense */
 	TARGET_OTHER_VERSION,
 	TARGET_FAILED,         /* hakctl's own fault: no memory, no more files */
 };
 
-/* Attach; afterwards target_refresh. Everything but TARGET_OK leaves nothing open. */
+/* Attach; afterwards target_refresh. Everything but TARGET_OK leaves nothing open;
+ * with TARGET_NO_SEGMENT pid and command are there all the same. */
 enum target_result target_open(struct target *target, pid_t pid);
 void target_close(struct target *target);
 /* What a result means, for a message: "process ended", "permission denied"... */

@@ -13,16 +13,23 @@
  * share the heap and the hot objects, each its part, and wait for each other before
  * each figure.
  *
+ * Under hakmem, -a puts the threads into so many arenas by turns, and what its metadata
+ * takes is printed, too.
+ *
  * usage: growth [-t threads] [-n thousand operations] [-s seed] [-m MiB live]
+ *               [-a arenas, 0: as hakmem does]
  */
 #include "bench.h"
+
+/* There under hakmem only. */
+extern int hak_mallctl(const char *, void *, size_t *, void *, size_t) __attribute__((weak));
 
 #define HOT 1000
 #define ROW 5000
 
 enum figure { HOT_FIGURE, REFILL_FIGURE, WHOLE_FIGURE, TOUCH_FIGURE, FIGURES };
 
-static size_t mib = 64;
+static size_t mib = 64, arenas;
 static double took[FIGURES], *begins;
 static _Atomic uint64_t all_live;
 
@@ -90,6 +97,27 @@ static void note(const struct share *s, enum figure figure, size_t n)
 	meet();
 }
 
+static void join_arena(unsigned arena)
+{
+	if (hak_mallctl("thread.arena", NULL, NULL, &arena, sizeof(arena)) == 0)
+		return;
+	fprintf(stderr, "growth: there is no arena %u\n", arena);
+	exit(1);
+}
+
+/* Bytes; 0: not told. */
+static size_t metadata(void)
+{
+	size_t bytes = 0, length = sizeof(bytes);
+	uint64_t epoch = 1;
+
+	if (!hak_mallctl)
+		return 0;
+	hak_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+	hak_mallctl("stats.metadata", &bytes, &length, NULL, 0);
+	return bytes;
+}
+
 static uint64_t work(struct share *s)
 {
 	size_t bytes = (mib << 20) / s->threads, held = 0, count = 0, n = s->work * 1000;
@@ -98,6 +126,8 @@ static uint64_t work(struct share *s)
 	struct item **row = own_pages(ROW * sizeof(*row));
 	uint64_t sum = 0;
 
+	if (arenas)
+		join_arena((unsigned)(s->index % arenas));
 	while (held < bytes || count < hot) {
 		items[count] = make_item(draw_size(&s->rng));
 		held += items[count++]->size;
@@ -120,9 +150,10 @@ static uint64_t work(struct share *s)
 	work_ends(s);
 	if (s->index == 0)
 		printf("growth live_mib %zu hot %.2f refill %.2f whole %.2f touch %.2f "
-		    "resident/live %.3f\n", mib, took[HOT_FIGURE], took[REFILL_FIGURE],
+		    "resident/live %.3f metadata/live %.4f\n", mib, took[HOT_FIGURE], took[REFILL_FIGURE],
 		    took[WHOLE_FIGURE], took[TOUCH_FIGURE],
-		    (double)resident_kib() * 1024 / (double)atomic_load(&all_live));
+		    (double)resident_kib() * 1024 / (double)atomic_load(&all_live),
+		    (double)metadata() / (double)atomic_load(&all_live));
 	meet();
 	for (size_t i = 0; i < count; i++)
 		sum += drop_item(items[i]);
@@ -133,9 +164,15 @@ int main(int argc, char **argv)
 {
 	const struct setting settings[] = {
 		NUMBER_SETTING('m', "MiB live", &mib, 1, 1 << 20),
+		NUMBER_SETTING('a', "arenas", &arenas, 0, 4096),
 		LAST_SETTING,
 	};
 	struct options options = parse_settings(argc, argv, 1000, settings);
+
+	if (arenas && !hak_mallctl) {
+		fprintf(stderr, "growth: -a is for hakmem\n");
+		return 2;
+	}
 
 	begins = own_pages(options.threads * sizeof(*begins));
 	run_shares(&options, work);

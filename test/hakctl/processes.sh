@@ -95,7 +95,11 @@ is 0 get -n "$pid" arenas.dirty_decay_ms
 says '^5000$'
 subject quiet-fork
 is 1 stats "$child"
-complains 'does not run on hakmem, or is too young'
+complains 'runs on hakmem, but has no statistics'
+is 0 ps
+says "^ *$child +subject +- .* no statistics$"
+is 0 ps --json
+json "map(select(.pid == $child))[0] | .command == \"subject\" and .allocated == null"
 
 # ---- In a pid namespace of its own
 if unshare --fork --pid true 2>/dev/null; then
