@@ -362,10 +362,11 @@ static void begin_period(uint64_t now)
 size_t whale_purge(bool all)
 {
 	uint64_t now = os_now_ms();
+	ssize_t decay_ms = setting_ms(&settings.dirty_decay_ms);
 	size_t total = 0;
 
 	lock_acquire(&whale_lock);
-	if ((ssize_t)(now - peak_ms) > setting_ms(&settings.dirty_decay_ms))
+	if (decay_ms >= 0 && now - peak_ms > (uint64_t)decay_ms)
 		begin_period(now);
 	lock_release(&whale_lock);
 	for (;;) {

@@ -451,6 +451,21 @@ START_TEST(frees_after_the_cache_came_back_lose_nothing)
 }
 END_TEST
 
+START_TEST(what_never_decays_stays_in_the_whale_cache)
+{
+	ssize_t never = -1;
+
+	ck_assert_int_eq(hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &never,
+	    sizeof(never)), 0);
+	for (int i = 0; i < 20; i++)
+		hak_free(hak_malloc(64 * MiB));
+	uint64_t hits = get("whale.hits");
+	for (int i = 0; i < 20; i++)
+		hak_free(hak_malloc(64 * MiB));
+	ck_assert_uint_eq(get("whale.hits"), hits + 20);
+}
+END_TEST
+
 static void *trim(void *unused)
 {
 	hak_malloc_trim(0);
@@ -627,6 +642,7 @@ int main(void)
 	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
 	ADD(thread_tcache_can_be_switched_off);
 	ADD(frees_after_the_cache_came_back_lose_nothing);
+	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(a_bulk_of_frees_lays_aside_what_rests);
 	ADD(an_arena_is_made_used_reset_and_destroyed);
 	ADD(a_thread_is_bound_to_an_arena);
