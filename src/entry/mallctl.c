@@ -31,14 +31,16 @@ int hak_mallctlnametomib(const char *name, size_t *mibp, size_t *miblenp)
 	ensure_initialized();
 	if (!ctl_find(name, &place))
 		return ENOENT;
-	if (!mibp || !miblenp || *miblenp < place.depth)
+	if (!mibp || !miblenp || *miblenp == 0)
 		return EINVAL;
-	for (size_t i = 0; i < place.depth; i++)
+	/* As with jemalloc: where there is less room, the first of them. */
+	if (*miblenp > place.depth)
+		*miblenp = place.depth;
+	for (size_t i = 0; i < *miblenp; i++)
 		mibp[i] = i == 0 ? place.row : 0;
 	for (int k = 0; k < 2; k++)
-		if (place.position[k])
+		if (place.position[k] && place.position[k] < *miblenp)
 			mibp[place.position[k]] = place.index[k];
-	*miblenp = place.depth;
 	return 0;
 }
 

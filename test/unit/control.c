@@ -121,6 +121,13 @@ START_TEST(every_row_that_can_be_read_is_and_in_its_size_alone)
 		    "%s", name);
 		ck_assert_int_eq(hak_mallctlbymib(mib, depth + 1, value, &length, NULL, 0),
 		    ENOENT);
+		/* With less room: as many numbers as there is room for, and nothing behind. */
+		size_t part[CTL_DEPTH] = { 0 }, room = depth - 1;
+		part[depth - 1] = 12345;
+		ck_assert_int_eq(hak_mallctlnametomib(name, part, &room), room ? 0 : EINVAL);
+		ck_assert_uint_eq(room, depth - 1);
+		ck_assert_mem_eq(part, mib, room * sizeof(*part));
+		ck_assert_uint_eq(part[depth - 1], 12345);
 	}
 }
 END_TEST
