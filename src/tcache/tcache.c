@@ -28,6 +28,7 @@
  * only frees: what rests on the stack then is of no use and holds pages. */
 #define FREEING_BYTES (96 * KiB)
 #define FREEING_OBJECTS 2048u
+#define HALVED_MIN 64u
 /* So many frees of a class that the thread never allocated may be of what it was
  * handed at its start; after more it is a consumer. */
 #define HANDED_OBJECTS 16u
@@ -256,7 +257,8 @@ static void lay_aside_with(struct tcache *t, size_t class)
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		struct cache_bin *b = &t->bins[c];
 		size_t allocs = allocs_seen(t, c);
-		if (b->capacity && !b->is_aside && (c == class || b->aside_allocs == allocs))
+		bool rests = b->capacity >= HALVED_MIN && b->aside_allocs == allocs;
+		if (b->capacity && !b->is_aside && (c == class || rests))
 			lay_aside(t, c);
 		b->aside_allocs = allocs;
 	}
@@ -297,19 +299,20 @@ ALWAYS_INLINE bool try_push_aside(struct cache_bin *b, void *object)
 	return true;
 }
 
-/* Give the older half to the arena; all of it where the thread never allocates.
- * Holds aside_lock. */
+/* Give the older half to the arena; all of it where the thread never allocates, or
+ * where half of it is too little to be worth a lock. Holds aside_lock. */
 static void make_room_aside(struct tcache *t, size_t class)
 {
 	struct cache_bin *b = &t->bins[class];
-	unsigned n = b->aside_from - b->aside_to, kept = b->misses ? b->capacity / 2u : 0;
+	unsigned n = b->aside_from - b->aside_to, kept = 0;
 
-	if (kept > n)
-		kept = n;
+	if (b->misses && b->capacity >= HALVED_MIN)
+		kept = n < b->capacity / 2u ? n : b->capacity / 2u;
 	if (n > kept)
 		t->ask_background |= bin_flush(&t->arena->bins[class],
 		    &b->slots[b->aside_to + kept], n - kept);
 	counter_add_owned(&b->moved, n - kept);
+	t->laid_aside += n - kept;
 	memmove(&b->slots[b->capacity + 1 - kept], &b->slots[b->aside_to], kept * sizeof(void *));
 	AO_int_store(&b->aside_from, b->capacity + 1u);
 	AO_int_store(&b->aside_to, b->capacity + 1u - kept);
@@ -329,29 +332,29 @@ static void push_aside(struct tcache *t, size_t class, void *object)
 	try_push_aside(b, object);
 }
 
-/* Make what lies aside the stacks. */
-static void pick_up(struct tcache *t)
+/* Make what lies aside, if it does, the stack. */
+static void pick_up(struct tcache *t, size_t class)
 {
+	struct cache_bin *b = &t->bins[class];
+
+	if (!b->is_aside)
+		return;
 	lock_acquire(&t->aside_lock);
-	for (size_t c = 1; c < CLASS_L25; c++) {
-		struct cache_bin *b = &t->bins[c];
-		void **bottom = &b->slots[b->capacity + 1];
-		unsigned n = b->aside_from - b->aside_to;
-		if (!b->is_aside)
-			continue;
-		if (b->aside_from <= b->capacity)
-			memmove(bottom - n, &b->slots[b->aside_to], n * sizeof(*bottom));
-		t->heads[c] = bottom - n;
-		b->is_aside = false;
-	}
+	void **bottom = &b->slots[b->capacity + 1];
+	unsigned n = b->aside_from - b->aside_to;
+	if (b->aside_from <= b->capacity)
+		memmove(bottom - n, &b->slots[b->aside_to], n * sizeof(*bottom));
+	t->heads[class] = bottom - n;
+	b->is_aside = false;
 	lock_release(&t->aside_lock);
 }
 
 static void flush_all(struct tcache *t)
 {
-	pick_up(t);
-	for (size_t c = 1; c < CLASS_WHALE; c++)
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		pick_up(t, c);
 		flush_oldest(t, c, count(t, c));
+	}
 }
 
 /* The background thread's share: what lies aside and nobody touched since the
@@ -542,10 +545,10 @@ static SLOW_PATH void drop_stacks(struct tcache *t)
 {
 	t->seen_layers = flag_load(&settings.layers);
 	see_sites(t);
-	pick_up(t);
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		if (!t->bins[c].slots || is_cached(t, c))
 			continue;
+		pick_up(t, c);
 		flush_oldest(t, c, count(t, c));
 		t->bins[c].freed = 0;
 		resize(t, c, 0);
@@ -554,7 +557,7 @@ static SLOW_PATH void drop_stacks(struct tcache *t)
 
 static void judge_contention(struct tcache *t)
 {
-	size_t operations = t->slow_events;
+	size_t operations = t->slow_events + t->laid_aside;
 
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		operations += t->allocs[c];
@@ -650,8 +653,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 	void *object;
 
 	slow_event(t);
-	if (b->is_aside)
-		pick_up(t);
+	pick_up(t, class);
 	object = tcache_pop(t, class);
 	if (object)
 		return object;
@@ -723,7 +725,8 @@ static NO_INLINE void lay_aside_slow(struct tcache *t, size_t class, void *objec
 {
 	/* What is laid aside says nothing of the other stacks: those that rest are to
 	 * be seen all the same. */
-	collect_step(t);
+	if (++t->slow_events % COLLECT_EVENTS == 0)
+		collect_step(t);
 	push_aside(t, class, object);
 	ask_if_due(t);
 }

@@ -20,7 +20,7 @@
  * but the head has no room, so that the fast paths leave the slots alone. The
  * background thread takes what lies aside untouched, under aside_lock; the thread
  * adds to it without: it alone stores aside_to, and stores aside_from or makes the
- * slots anew only under the lock. The next allocation makes stacks of them again.
+ * slots anew only under the lock. The next allocation of a class makes a stack of it again.
  *
  * A thread has one cache for its own arena and one more for each site's arena
  * that it allocates from (tcache_for); the program may make more
@@ -101,6 +101,7 @@ struct tcache {
 	} bytes;
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events;
+	size_t laid_aside;    /* objects that went on from there */
 	size_t judged_operations, judged_waits; /* when contention was last judged */
 	size_t next_collected;
 	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
