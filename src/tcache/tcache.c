@@ -28,7 +28,9 @@
  * only frees: what rests on the stack then is of no use and holds pages. */
 #define FREEING_BYTES (96 * KiB)
 #define FREEING_OBJECTS 2048u
-#define HALVED_MIN 64u
+/* Stacks of fewer objects are laid aside alone, and half of what lies there is not worth
+ * a lock. */
+#define ALONE_BELOW 64u
 /* So many frees of a class that the thread never allocated may be of what it was
  * handed at its start; after more it is a consumer. */
 #define HANDED_OBJECTS 16u
@@ -249,7 +251,7 @@ static void lay_aside(struct tcache *t, size_t class)
 	lock_release(&t->aside_lock);
 }
 
-/* A class was freed so often that its objects are to lie aside, and with it go all
+/* A class was freed so often that its objects are to lie aside, and with it go those
  * that were not allocated from since this happened last: free foresees its way better
  * where they all go the same. */
 static void lay_aside_with(struct tcache *t, size_t class)
@@ -257,7 +259,7 @@ static void lay_aside_with(struct tcache *t, size_t class)
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		struct cache_bin *b = &t->bins[c];
 		size_t allocs = allocs_seen(t, c);
-		bool rests = b->capacity >= HALVED_MIN && b->aside_allocs == allocs;
+		bool rests = b->capacity >= ALONE_BELOW && b->aside_allocs == allocs;
 		if (b->capacity && !b->is_aside && (c == class || rests))
 			lay_aside(t, c);
 		b->aside_allocs = allocs;
@@ -306,7 +308,7 @@ static void make_room_aside(struct tcache *t, size_t class)
 	struct cache_bin *b = &t->bins[class];
 	unsigned n = b->aside_from - b->aside_to, kept = 0;
 
-	if (b->misses && b->capacity >= HALVED_MIN)
+	if (b->misses && b->capacity >= ALONE_BELOW)
 		kept = n < b->capacity / 2u ? n : b->capacity / 2u;
 	if (n > kept)
 		t->ask_background |= bin_flush(&t->arena->bins[class],

@@ -20,7 +20,8 @@
  * but the head has no room, so that the fast paths leave the slots alone. The
  * background thread takes what lies aside untouched, under aside_lock; the thread
  * adds to it without: it alone stores aside_to, and stores aside_from or makes the
- * slots anew only under the lock. The next allocation of a class makes a stack of it again.
+ * slots anew only under the lock. The next allocation of a class makes a stack of it
+ * again.
  *
  * A thread has one cache for its own arena and one more for each site's arena
  * that it allocates from (tcache_for); the program may make more
