@@ -26,7 +26,7 @@
 #define SIZE_MAX_ALLOWED ((size_t)PTRDIFF_MAX)
 
 #define LG_CLASSES 6
-#define CLASSES 64u  /* entries of a per-class table, some unused */
+#define CLASSES 64u  /* entries of a per-class table */
 #define CLASS_NONE 0u
 #define CLASS_L2 22u   /* the first of each range */
 #define CLASS_L25 46u

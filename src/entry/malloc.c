@@ -71,7 +71,8 @@ NO_INLINE void *out_of_memory(void)
 }
 
 /* The next time malloc_sited knows where the caller is led: to that cache, or to the
- * thread's own. */
+ * thread's own. Only what the table of all threads knows is remembered: site_find keeps
+ * the dynamic linker's calls out of it. */
 static void remember(struct tcache *own, const void *caller, size_t generation,
     struct tcache *cache)
 {

@@ -140,7 +140,7 @@ static int no_process_of(const char *name)
 int resolve(const char *name, pid_t *pid)
 {
 	pid_t pids[64];
-	int n = *name ? target_find(name, pids, 64) : 0;
+	int n = *name ? target_find(name, true, pids, 64) : 0;
 
 	if (n < 0)
 		return complain("cannot read /proc: %s", strerror(errno));

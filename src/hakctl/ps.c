@@ -58,8 +58,9 @@ static void add_bare_row(struct grid *g, const struct target *t)
 
 static json_t *bare_json(const struct target *t)
 {
-	return json_pack("{s:i, s:s, s:b, s:n, s:n, s:n}", "pid", t->pid, "command", t->command,
-	    "is_fresh", 0, "age_ns", "allocated", "resident");
+	return json_pack("{s:i, s:s, s:b, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n}",
+	    "pid", t->pid, "command", t->command, "is_fresh", 0, "age_ns", "allocated",
+	    "resident", "fragmentation", "hit_rate", "threads", "arenas_in_use", "narenas");
 }
 
 static json_t *process_json(const struct target *t)
@@ -115,7 +116,7 @@ static int show(bool json)
 		"FRAGM.", "HIT RATE", "THREADS", "ARENAS", "<" };
 	static pid_t pids[PROCESSES];
 	struct grid g;
-	int n = target_find(NULL, pids, PROCESSES);
+	int n = target_find(NULL, true, pids, PROCESSES);
 
 	if (n < 0)
 		return complain("cannot read /proc: %s", strerror(errno));

@@ -205,8 +205,10 @@ static bool maps_library(pid_t pid)
 	FILE *maps = fopen(path, "re");
 	if (!maps)
 		return false;
-	while (!found && getline(&line, &size, maps) > 0)
-		found = strstr(line, "/libhakmem") != NULL;
+	while (!found && getline(&line, &size, maps) > 0) {
+		const char *name = strrchr(line, '/');
+		found = name && strncmp(name, "/libhakmem", 10) == 0;
+	}
 	free(line);
 	fclose(maps);
 	return found;
@@ -285,6 +287,14 @@ static void unmap(struct target *t)
 		close(t->fd);
 	t->segment = NULL;
 	t->fd = -1;
+}
+
+static void detach(struct target *t)
+{
+	unmap(t);
+	if (t->pidfd >= 0)
+		close(t->pidfd);
+	t->pidfd = -1;
 }
 
 struct opening {
@@ -394,19 +404,13 @@ enum target_result target_open(struct target *t, pid_t pid)
 	if (result == TARGET_NOT_HAKMEM && maps_library(pid))
 		result = TARGET_NO_SEGMENT;
 	if (result != TARGET_OK)
-		target_close(t);
-	if (result == TARGET_NO_SEGMENT) {
-		t->pid = pid;
-		read_command(pid, t->command, sizeof(t->command));
-	}
+		detach(t);
 	return result;
 }
 
 void target_close(struct target *t)
 {
-	unmap(t);
-	if (t->pidfd >= 0)
-		close(t->pidfd);
+	detach(t);
 	free(t->snapshot);
 	target_clear(t);
 }
@@ -733,7 +737,7 @@ static bool found_one(const char *path, void *context)
 
 static bool is_on_hakmem(pid_t pid)
 {
-	return visit_segments(pid, found_one, NULL) == TARGET_OK || maps_library(pid);
+	return visit_segments(pid, found_one, NULL) == TARGET_OK;
 }
 
 static pid_t number_of(const char *name)
@@ -746,7 +750,7 @@ static pid_t number_of(const char *name)
 	return n > 0 ? (pid_t)n : 0;
 }
 
-int target_find(const char *name, pid_t *pids, int max)
+int target_find(const char *name, bool bare, pid_t *pids, int max)
 {
 	pid_t number = name ? number_of(name) : 0, first = 0;
 	int found = 0;
@@ -762,7 +766,7 @@ int target_find(const char *name, pid_t *pids, int max)
 		pid_t pid = number_of(e->d_name);
 		if (!pid || pid == getpid() || (name && !is_named(pid, name)))
 			continue;
-		if (is_on_hakmem(pid))
+		if (is_on_hakmem(pid) || (bare && maps_library(pid)))
 			pids[found++] = pid;
 		else if (name && !first && !strchr("ZX?", state_of(pid)))
 			first = pid;

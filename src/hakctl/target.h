@@ -36,8 +36,8 @@ enum target_result {
 	TARGET_FAILED,         /* hakctl's own fault: no memory, no more files */
 };
 
-/* Attach; afterwards target_refresh. Everything but TARGET_OK leaves nothing open;
- * with TARGET_NO_SEGMENT pid and command are there all the same. */
+/* Attach; afterwards target_refresh. Everything but TARGET_OK leaves nothing open; what
+ * pid and command are is known of any process that exists. */
 enum target_result target_open(struct target *target, pid_t pid);
 void target_close(struct target *target);
 /* What a result means, for a message: "process ended", "permission denied"... */
@@ -65,9 +65,10 @@ int target_ask(struct target *target, enum mailbox_command command,
     const char *name, const char *value, char *reply, size_t *length, int wait_ms);
 
 /* Processes whose command or executable name is name, or the pid that name is, or
- * with NULL every process on hakmem that may be looked at. Of several that have a
- * name only those on hakmem count; is there none, the first of them. Returns how
+ * with NULL every process on hakmem that may be looked at; bare: those, too, that have
+ * the library and no segment (every process's maps are read for that). Of several that
+ * have a name only those on hakmem count; is there none, the first of them. Returns how
  * many of max, -1: the /proc folder cannot be read. */
-int target_find(const char *name, pid_t *pids, int max);
+int target_find(const char *name, bool bare, pid_t *pids, int max);
 
 #endif

@@ -256,7 +256,7 @@ static void drop_ended(struct watches *all, const struct watch *keep)
 bool watches_update(struct watches *all, const struct watch *keep)
 {
 	static pid_t pids[PROCESSES];
-	int n = target_find(NULL, pids, PROCESSES);
+	int n = target_find(NULL, false, pids, PROCESSES);
 
 	for (size_t i = 0; i < all->count; i++)
 		update(all->list[i]);

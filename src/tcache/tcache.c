@@ -916,6 +916,8 @@ static void delete_sites(struct tcache *t)
 {
 	struct tcache *site;
 
+	if (!t->sites)
+		return;
 	memset(t->callers, 0, sizeof(t->callers));
 	t->large = NULL;
 	while ((site = t->sites)) {

@@ -173,7 +173,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "growth: -a is for hakmem\n");
 		return 2;
 	}
-
 	begins = own_pages(options.threads * sizeof(*begins));
 	run_shares(&options, work);
 	return 0;
