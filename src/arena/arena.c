@@ -19,6 +19,8 @@ static AO_t arenas[ARENAS_LIMIT + 1]; /* struct arena *, published once */
 static unsigned narenas = 1;
 static AO_t narenas_all = 1; /* grows under arenas_lock */
 
+const struct arena_places arena_places = { arenas, &narenas_all };
+
 void arenas_init(void)
 {
 	unsigned n = options.narenas ? options.narenas :

@@ -23,6 +23,7 @@ struct arena {
 	AO_t threads;  /* that use it now */
 	AO_t dirty_decay_ms; /* ssize_t; ARENA_INHERITS: as settings say */
 	AO_t soft_bytes;     /* live bytes above which it is purged; 0: no limit */
+	AO_t rules;          /* site rules that lead here */
 	uint64_t made_ms;
 	/* Under arenas_lock. */
 	bool is_created;     /* by arena_create */
@@ -36,6 +37,12 @@ struct arena {
 extern struct lock arenas_lock; /* making arenas; for fork */
 /* How many are in use: threads compare it with what they saw. */
 extern AO_t arenas_in_use;
+
+/* Where they are, for who reads this process's memory from outside. */
+extern const struct arena_places {
+	const AO_t *arenas;   /* struct arena *, by id */
+	const AO_t *narenas;  /* arenas_max() */
+} arena_places;
 
 /* narenas, after the options are known. */
 void arenas_init(void);

@@ -358,8 +358,3 @@ size_t bin_free_bytes(const struct bin *bin)
 
 	return slots > live ? (slots - live) * size_class_size(bin->class) : 0;
 }
-
-size_t bin_depot_bytes(const struct bin *bin)
-{
-	return AO_int_load((const volatile unsigned *)&bin->depot_count) * size_class_size(bin->class);
-}

@@ -67,7 +67,10 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all);
 
 /* Bytes free in slabs, by a look without the lock. */
 size_t bin_free_bytes(const struct bin *bin);
-/* Bytes in the depot. */
-size_t bin_depot_bytes(const struct bin *bin);
+/* Objects in the depot, the same way. */
+static inline size_t bin_depot_objects(const struct bin *bin)
+{
+	return AO_int_load((const volatile unsigned *)&bin->depot_count);
+}
 
 #endif

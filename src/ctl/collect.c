@@ -4,12 +4,11 @@
 #include <time.h>
 
 #include "arena/background.h"
-#include "ctl/site.h"
 #include "page/metadata.h"
 #include "page/os.h"
 #include "page/page_heap.h"
 #include "page/whale.h"
-#include "tcache/tcache.h"
+#include "tcache/view.h"
 
 _Static_assert(SNAPSHOT_NAME == ARENA_NAME, "a name fits");
 
@@ -23,7 +22,7 @@ struct lock *const collect_locks[MUTEXES] = {
 	[MUTEX_PAGE_MAP] = &page_map_lock, [MUTEX_METADATA] = &metadata_lock,
 };
 
-static uint64_t started_ns;
+uint64_t collect_started_ns;
 
 uint64_t collect_now_ns(void)
 {
@@ -35,7 +34,7 @@ uint64_t collect_now_ns(void)
 
 void collect_init(void)
 {
-	started_ns = collect_now_ns();
+	collect_started_ns = collect_now_ns();
 }
 
 unsigned collect_rows(void)
@@ -132,7 +131,7 @@ static void add_bin(const struct bin *bin, struct snapshot_bin *row)
 
 	row->nmalloc += counter_get(&bin->allocs);
 	row->live += counter_get(&bin->live);
-	row->depot += bin_depot_bytes(bin) / size_class_size(bin->class);
+	row->depot += bin_depot_objects(bin);
 	row->nfills += counter_get(&bin->refills);
 	row->nflushes += counter_get(&bin->flushes);
 	row->nslabs += counter_get(&bin->slabs_made);
@@ -173,8 +172,7 @@ static void add_arena(struct collection *c, struct arena *arena)
 	row->whale_bytes = whales.live_bytes;
 	row->whale_nmalloc = whales.nmalloc;
 	arena_get_name(arena, row->name);
-	if (flag_load(&site_rules) && row->name[0])
-		row->rules = site_rules_of(arena);
+	row->rules = counter_get(&arena->rules);
 }
 
 /* Take off what lies in caches; what is left is the program's. */
@@ -300,7 +298,7 @@ void collect(struct snapshot *s, unsigned rows)
 	s->epoch = epoch + 1;
 	s->arena_rows = rows < collect_rows() ? rows : collect_rows();
 	s->taken_ns = collect_now_ns();
-	s->uptime_ns = s->taken_ns - started_ns;
+	s->uptime_ns = s->taken_ns - collect_started_ns;
 	add_settings(s);
 	add_classes(s);
 	/* What waits in an inbox is nobody's: home with it first. */

@@ -25,6 +25,7 @@ extern AO_t collect_pressure_reads, collect_pressure_some, collect_pressure_purg
 
 /* CLOCK_MONOTONIC. */
 uint64_t collect_now_ns(void);
+extern uint64_t collect_started_ns;
 /* The time of the first call. */
 void collect_init(void);
 

@@ -16,6 +16,7 @@
 #include "arena/background.h"
 #include "arena/slab.h"
 #include "base/options.h"
+#include "ctl/anchor.h"
 #include "ctl/collect.h"
 #include "ctl/control.h"
 #include "ctl/serve.h"
@@ -52,6 +53,28 @@ static bool has_own_files;
 static unsigned last_bell;
 static uint64_t last_activity, refreshed_ns, pressure_ns;
 static bool active; /* something changed since serve() last told so */
+
+/* In .data: hakctl looks where it can tell the library's own pages. */
+static struct anchor anchor
+    __attribute__((used, aligned(ANCHOR_ALIGNMENT), section(".data"))) = {
+	.magic = ANCHOR_MAGIC,
+	.version = SEGMENT_VERSION,
+	.size = sizeof(struct anchor),
+	.arena_size = sizeof(struct arena),
+	.tcache_size = sizeof(struct tcache),
+	.settings = &settings,
+	.arenas_in_use = &arenas_in_use,
+	.page_map = &page_map,
+	.arenas = &arena_places,
+	.tcaches = &tcache_places,
+	.page_heap = &page_heap_places,
+	.whales = &whale_places,
+	.metadata = &metadata_places,
+	.maps = &page_map_places,
+	.locks = collect_locks,
+	.zero_reallocs = &collect_zero_reallocs,
+	.started_ns = &collect_started_ns,
+};
 
 static struct mailbox *mailbox(void)
 {

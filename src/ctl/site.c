@@ -235,7 +235,10 @@ int site_add(const char *text)
 	if (!error && !(rule.arena = arena_create(name)))
 		error = ENOMEM;
 	if (!error) {
+		if (i < count)
+			counter_sub(&rules[i].arena->rules, 1);
 		rules[i] = rule;
+		counter_add(&rule.arena->rules, 1);
 		rules_changed(i < count ? count : count + 1);
 	}
 	lock_release(&site_lock);
@@ -248,6 +251,7 @@ int site_remove(const char *pattern)
 	size_t count = flag_load(&site_rules), i = find_rule(pattern);
 	int error = i == count ? ENOENT : 0;
 	if (!error) {
+		counter_sub(&rules[i].arena->rules, 1);
 		memmove(&rules[i], &rules[i + 1], (count - i - 1) * sizeof(rules[0]));
 		rules_changed(count - 1);
 	}
@@ -277,15 +281,4 @@ bool site_rule(unsigned i, char *text, struct arena **arena)
 	}
 	lock_release(&site_lock);
 	return found;
-}
-
-unsigned site_rules_of(const struct arena *arena)
-{
-	unsigned n = 0;
-
-	lock_acquire(&site_lock);
-	for (size_t i = 0; i < flag_load(&site_rules); i++)
-		n += rules[i].arena == arena;
-	lock_release(&site_lock);
-	return n;
 }

@@ -27,9 +27,6 @@ unsigned site_count(void);
 /* Rule i as text, into SITE_RULE_TEXT bytes, and its arena; false: no such rule. */
 bool site_rule(unsigned i, char *text, struct arena **arena);
 
-/* How many rules lead to the arena. */
-unsigned site_rules_of(const struct arena *arena);
-
 /* The arena for what is allocated from that return address; NULL: no rule. */
 struct arena *site_find(const void *return_address);
 

@@ -68,39 +68,13 @@ static int parse(int argc, char **argv, struct request *r, int least, int most)
 
 /* ---- Asking ---- */
 
-/* What a process said no with, for people. */
-static const char *explain(const struct target *target, int error)
-{
-	switch (error) {
-	case ESRCH:
-		return "process ended";
-	case EACCES:
-		return "permission denied";
-	case ETIMEDOUT:
-		return target_silence(target);
-	case ENOENT:
-		return "there is no such control";
-	case EINVAL:
-		return "the value is not right";
-	case EPERM:
-		return "cannot be set";
-	case ENOTSUP:
-		return "not supported";
-	case ENAMETOOLONG:
-		return "too long";
-	case EBADMSG:
-		return "its answer makes no sense";
-	default:
-		return strerror(error);
-	}
-}
-
 static int complain_answer(const struct target *target, const char *what, int error)
 {
 	/* What is wrong with the process, or with what was asked. */
-	if (error == ESRCH || error == EACCES || error == ETIMEDOUT || error == EBADMSG)
-		return complain("%d: %s", target->pid, explain(target, error));
-	return complain("%d: %s: %s", target->pid, what, explain(target, error));
+	if (error == ESRCH || error == EACCES || error == ETIMEDOUT || error == EBADMSG ||
+	    error == ENXIO)
+		return complain("%d: %s", target->pid, target_refusal(target, error));
+	return complain("%d: %s: %s", target->pid, what, target_refusal(target, error));
 }
 
 static int ask(struct target *target, enum mailbox_command command, const char *name,
@@ -478,7 +452,7 @@ static const char *explain_site(const struct target *target, int error)
 {
 	return error == EINVAL ? "is not PATTERN=NAME, or too long" :
 	    error == ENOENT ? "no rule has that pattern" :
-	    error == ENOSPC ? "too many rules" : explain(target, error);
+	    error == ENOSPC ? "too many rules" : target_refusal(target, error);
 }
 
 static int site_change(struct target *target, const struct request *r)

@@ -81,7 +81,8 @@ static enum target_result add(struct processes *p, pid_t pid)
 static int add_named(struct processes *p, const char *name, bool is_strict)
 {
 	static pid_t pids[PROCESSES];
-	int n = name && !*name ? 0 : target_find(name, name != NULL, pids, PROCESSES), code = EXIT_FINE;
+	int n = name && !*name ? 0 : target_find(name, true, pids, PROCESSES);
+	int code = EXIT_FINE;
 
 	if (n < 0)
 		return complain("cannot read /proc: %s", strerror(errno));

@@ -87,11 +87,8 @@ static bool take_reply(struct map *map, const char *reply, size_t length,
 
 static int complain_answer(const struct target *t, int error)
 {
-	const char *reason = error == ESRCH || target_is_gone(t) ? "process ended" :
-	    error == ETIMEDOUT ? target_silence(t) :
-	    error == EACCES ? "permission denied" : strerror(error);
-
-	return complain("%d: %s", t->pid, reason);
+	return complain("%d: %s", t->pid,
+	    target_refusal(t, target_is_gone(t) ? ESRCH : error));
 }
 
 static int by_base(const void *a, const void *b)

@@ -16,8 +16,6 @@
 #define PROCESSES 4096
 /* One that hangs must not hold up the others. */
 #define WAIT_MS 100
-/* Columns of a row between the command and the remark. */
-#define FIGURES 6
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, 'j' },
@@ -44,23 +42,6 @@ static void add_row(struct grid *g, const struct target *t)
 	else
 		grid_text(g, "%s; %s old", target_silence(t),
 		    format_duration(age, sizeof(age), target_age_ns(t)));
-}
-
-/* It has the library, and no statistics. */
-static void add_bare_row(struct grid *g, const struct target *t)
-{
-	grid_text(g, "%d", t->pid);
-	grid_text(g, "%s", t->command);
-	for (int i = 0; i < FIGURES; i++)
-		grid_text(g, "-");
-	grid_text(g, "no statistics");
-}
-
-static json_t *bare_json(const struct target *t)
-{
-	return json_pack("{s:i, s:s, s:b, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:n}",
-	    "pid", t->pid, "command", t->command, "is_fresh", 0, "age_ns", "allocated",
-	    "resident", "fragmentation", "hit_rate", "threads", "arenas_in_use", "narenas");
 }
 
 static json_t *process_json(const struct target *t)
@@ -94,10 +75,6 @@ static void visit(const pid_t *pids, int n, struct grid *g, json_t *list)
 
 	for (int i = 0; i < n; i++) {
 		enum target_result result = target_open(&t, pids[i]);
-		if (result == TARGET_NO_SEGMENT && list)
-			json_array_append_new(list, bare_json(&t));
-		else if (result == TARGET_NO_SEGMENT)
-			add_bare_row(g, &t);
 		if (result != TARGET_OK)
 			continue;
 		if (target_refresh(&t, WAIT_MS) == TARGET_OK) {

@@ -20,6 +20,7 @@
 
 #include "base/atomic.h"
 #include "hakctl/format.h"
+#include "hakctl/memory.h"
 
 /* A thousand arenas need 14 MiB. */
 #define SEGMENT_MAX (64u << 20)
@@ -192,26 +193,6 @@ static enum target_result visit_segments(pid_t pid, visit_fn visit, void *contex
 	/* Where the thread could not have a file table of its own. */
 	snprintf(folder, sizeof(folder), "/proc/%d/fd", pid);
 	return visit_folder(folder, visit, context);
-}
-
-/* Does it have the library? Not seen where it is linked statically. */
-static bool maps_library(pid_t pid)
-{
-	char path[64], *line = NULL;
-	size_t size = 0;
-	bool found = false;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	FILE *maps = fopen(path, "re");
-	if (!maps)
-		return false;
-	while (!found && getline(&line, &size, maps) > 0) {
-		const char *name = strrchr(line, '/');
-		found = name && strncmp(name, "/libhakmem", 10) == 0;
-	}
-	free(line);
-	fclose(maps);
-	return found;
 }
 
 /* ---- Opening it ---- */
@@ -401,8 +382,8 @@ enum target_result target_open(struct target *t, pid_t pid)
 	enum target_result result = find_segment(t);
 	if (result != TARGET_OK && target_is_gone(t))
 		result = TARGET_NO_PROCESS;
-	if (result == TARGET_NOT_HAKMEM && maps_library(pid))
-		result = TARGET_NO_SEGMENT;
+	if (result == TARGET_NOT_HAKMEM)
+		t->anchor = memory_find(pid, &result);
 	if (result != TARGET_OK)
 		detach(t);
 	return result;
@@ -426,11 +407,8 @@ const char *target_explain(enum target_result result)
 		return "permission denied";
 	case TARGET_NOT_HAKMEM:
 		return "does not run on hakmem";
-	case TARGET_NO_SEGMENT:
-		return "runs on hakmem, but has no statistics: it allocated too little so far, "
-		    "or runs without the background thread";
 	case TARGET_DAMAGED:
-		return "its stats segment is damaged";
+		return "its statistics are damaged";
 	case TARGET_OTHER_VERSION:
 		return "runs on another version of hakmem";
 	case TARGET_FAILED:
@@ -597,6 +575,8 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 		return ENAMETOOLONG;
 	/* A segment is replaced a few times in a process's life, not for ever. */
 	for (int tries = 0; tries < 8; tries++) {
+		if (!t->segment)
+			return ENXIO;
 		if (!t->may_write)
 			return EACCES;
 		error = ask_once(t, command, name, value, reply, length, deadline);
@@ -606,6 +586,35 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 			return target_is_gone(t) ? ESRCH : ETIMEDOUT;
 	}
 	return ETIMEDOUT;
+}
+
+const char *target_refusal(const struct target *target, int error)
+{
+	switch (error) {
+	case ESRCH:
+		return "process ended";
+	case EACCES:
+		return "permission denied";
+	case ENXIO:
+		return "has no thread that could answer: it allocated too little so far, or runs "
+		    "with background_thread:false";
+	case ETIMEDOUT:
+		return target_silence(target);
+	case ENOENT:
+		return "there is no such control";
+	case EINVAL:
+		return "the value is not right";
+	case EPERM:
+		return "cannot be set";
+	case ENOTSUP:
+		return "not supported";
+	case ENAMETOOLONG:
+		return "too long";
+	case EBADMSG:
+		return "its answer makes no sense";
+	default:
+		return strerror(error);
+	}
 }
 
 /* ---- Snapshots ---- */
@@ -679,12 +688,37 @@ static bool is_young(const struct target *t)
 	return taken <= now && now - taken < FRESH_NS;
 }
 
+static enum target_result look_at_memory(struct target *t)
+{
+	struct snapshot *s;
+	size_t bytes;
+	enum target_result result = memory_look(t->pid, t->anchor, (long)inner_pid(t->pid),
+	    &s, &bytes);
+
+	if (target_is_gone(t))
+		result = TARGET_NO_PROCESS;
+	if (result == TARGET_OK && !check_snapshot(s, bytes))
+		result = TARGET_DAMAGED;
+	if (result != TARGET_OK) {
+		free(s);
+		return result;
+	}
+	free(t->snapshot);
+	t->snapshot = s;
+	t->snapshot_bytes = bytes;
+	t->is_fresh = true;
+	return TARGET_OK;
+}
+
 enum target_result target_refresh(struct target *t, int wait_ms)
 {
 	char reply[SEGMENT_REPLY + 1];
 	size_t length;
 	int error = 0;
 
+	/* It may have come to a segment since. */
+	if (!t->segment && find_segment(t) != TARGET_OK)
+		return look_at_memory(t);
 	if (*(volatile uint32_t *)&t->segment->is_replaced) {
 		enum target_result result = follow(t);
 		if (result != TARGET_OK)
@@ -735,9 +769,12 @@ static bool found_one(const char *path, void *context)
 	return true;
 }
 
-static bool is_on_hakmem(pid_t pid)
+static bool is_on_hakmem(pid_t pid, bool bare)
 {
-	return visit_segments(pid, found_one, NULL) == TARGET_OK;
+	enum target_result result = visit_segments(pid, found_one, NULL);
+
+	return result == TARGET_OK ||
+	    (result == TARGET_NOT_HAKMEM && bare && memory_find(pid, &result));
 }
 
 static pid_t number_of(const char *name)
@@ -766,7 +803,7 @@ int target_find(const char *name, bool bare, pid_t *pids, int max)
 		pid_t pid = number_of(e->d_name);
 		if (!pid || pid == getpid() || (name && !is_named(pid, name)))
 			continue;
-		if (is_on_hakmem(pid) || (bare && maps_library(pid)))
+		if (is_on_hakmem(pid, bare))
 			pids[found++] = pid;
 		else if (name && !first && !strchr("ZX?", state_of(pid)))
 			first = pid;

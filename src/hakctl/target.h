@@ -1,6 +1,6 @@
 /*
  * A process that hakctl looks at: its stats segment (ctl/segment.h), found through
- * /proc/PID/task/TID/fd and mapped. Nothing in the segment is trusted: offsets
+ * /proc/PID/task/TID/fd and mapped; without one, its memory (memory.h). Nothing in the segment is trusted: offsets
  * and counts are checked against its size before use, text may lack its 0.
  */
 #ifndef HAK_HAKCTL_TARGET_H
@@ -16,10 +16,11 @@ struct target {
 	int pidfd;                 /* so that another process with its pid is no match */
 	char command[32];          /* /proc/PID/comm, printable */
 	int fd;                    /* of the segment */
-	struct segment *segment;   /* mapped; writable if may_write */
+	struct segment *segment;   /* mapped; writable if may_write; NULL: it has none */
 	size_t size;
 	struct segment header;     /* a checked copy: its offsets are within size */
 	bool may_write;
+	uint64_t anchor;           /* of a process without a segment (memory.h) */
 	bool is_fresh;             /* the process answered the last refresh */
 	struct snapshot *snapshot; /* a checked copy, ours */
 	size_t snapshot_bytes;
@@ -30,7 +31,6 @@ enum target_result {
 	TARGET_NO_PROCESS,     /* ended, or never was */
 	TARGET_NOT_ALLOWED,
 	TARGET_NOT_HAKMEM,
-	TARGET_NO_SEGMENT,     /* has the library, but no background thread so far or ever */
 	TARGET_DAMAGED,        /* a segment that makes no sense */
 	TARGET_OTHER_VERSION,
 	TARGET_FAILED,         /* hakctl's own fault: no memory, no more files */
@@ -59,14 +59,17 @@ uint64_t target_age_ns(const struct target *target);
 enum target_result target_refresh(struct target *target, int wait_ms);
 
 /* Ask through the mailbox. Returns 0, an errno of the process's answer, ETIMEDOUT
- * (does not answer) or EACCES (may not). reply: SEGMENT_REPLY + 1 bytes, 0 at its
+ * (does not answer), EACCES (may not) or ENXIO (has no segment). reply: SEGMENT_REPLY + 1 bytes, 0 at its
  * end; *length without it. name, value: "" for none. */
 int target_ask(struct target *target, enum mailbox_command command,
     const char *name, const char *value, char *reply, size_t *length, int wait_ms);
 
+/* What such an errno means, for a message. */
+const char *target_refusal(const struct target *target, int error);
+
 /* Processes whose command or executable name is name, or the pid that name is, or
  * with NULL every process on hakmem that may be looked at; bare: those, too, that have
- * the library and no segment (every process's maps are read for that). Of several that
+ * no segment (every process's maps are read for that). Of several that
  * have a name only those on hakmem count; is there none, the first of them. Returns how
  * many of max, -1: the /proc folder cannot be read. */
 int target_find(const char *name, bool bare, pid_t *pids, int max);

@@ -77,7 +77,7 @@ static struct watch *current(const struct top *top)
 static const char *explain(const struct watch *w, int error)
 {
 	return error == ESRCH ? "ended" : error == EACCES ? "may not be changed" :
-	    error == ETIMEDOUT ? target_silence(&w->target) : strerror(error);
+	    target_refusal(&w->target, error);
 }
 
 /* True: done. Otherwise the message says why not. */

@@ -104,3 +104,5 @@ size_t metadata_resident(void)
 	lock_release(&metadata_lock);
 	return counter_get(&mapped) - unused;
 }
+
+const struct metadata_places metadata_places = { &mapped, &bump, &bump_end };

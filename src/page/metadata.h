@@ -22,5 +22,11 @@ void metadata_free(void *p, size_t size);
 size_t metadata_bytes(void);
 /* Of that, what was used so far. */
 size_t metadata_resident(void);
+/* Where they are kept, for who reads this process's memory from outside: bytes
+ * taken, and what of them was never used. */
+extern const struct metadata_places {
+	const AO_t *mapped;
+	char *const *unused, *const *unused_end;
+} metadata_places;
 
 #endif

@@ -433,6 +433,10 @@ void page_heap_stats(struct page_heap_stats *stats)
 	lock_release(&page_heap_lock);
 }
 
+const struct page_heap_places page_heap_places = {
+	&heap.mapped, &heap.active, &heap.purged, &heap.npurges, heap.granules
+};
+
 static void split(mask m, uint64_t out[2])
 {
 	out[0] = (uint64_t)m;

@@ -47,6 +47,11 @@ void page_heap_release(void);
 size_t page_heap_active(void);
 
 void page_heap_stats(struct page_heap_stats *stats);
+/* Where they are kept, for who reads this process's memory from outside. */
+extern const struct page_heap_places {
+	const AO_t *mapped, *active, *purged, *npurges;
+	const size_t *granules; /* dirty, muzzy */
+} page_heap_places;
 
 /* What is known of one chunk; a bit a granule, low half first. */
 struct chunk_view {

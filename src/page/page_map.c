@@ -6,10 +6,6 @@
 
 _Static_assert(ARENAS_LIMIT < 1u << (16 - LG_CLASSES), "an entry holds any arena");
 
-/* The page map becomes writable in pieces of this many bytes: 512 MiB of heap. */
-#define PIECE (64 * KiB)
-#define PIECE_GRANULES (PIECE / sizeof(uint16_t))
-#define PIECES (((size_t)1 << LG_PAGE_MAP) / PIECE_GRANULES)
 /* Of the address space below the highest mapping, what a window covers. */
 #define WINDOW (64 * GiB)
 
@@ -21,9 +17,6 @@ _Static_assert(ARENAS_LIMIT < 1u << (16 - LG_CLASSES), "an entry holds any arena
 #define WHALE_PLACE (1536 * GiB)
 #define PLACE_RANDOM (128 * GiB)
 
-/* The extent map: a root by GiB, leaves by granule. */
-#define LG_LEAF (30 - LG_GRANULE)
-#define LEAF_BYTES (sizeof(AO_t) << LG_LEAF)
 #define ROOTS ((size_t)1 << (LG_PAGE_MAP - LG_LEAF))
 /* In place of a descriptor: an extent was here. */
 #define WAS_OURS ((void *)1)
@@ -133,10 +126,10 @@ static bool ensure_writable(size_t first, size_t last)
 		if (!map && !ensure_high())
 			return false;
 		map = map_of(piece * PIECE_GRANULES);
-		if (!os_make_writable(&map[piece * PIECE_GRANULES], PIECE))
+		if (!os_make_writable(&map[piece * PIECE_GRANULES], PAGE_MAP_PIECE))
 			return false;
 		writable[piece / 64] |= (uint64_t)1 << piece % 64;
-		counter_add_owned(&piece_bytes, PIECE);
+		counter_add_owned(&piece_bytes, PAGE_MAP_PIECE);
 	}
 	return true;
 }
@@ -253,7 +246,7 @@ size_t page_map_resident(void)
 		if (!(writable[piece / 64] >> piece % 64 & 1))
 			continue;
 		total += os_resident(&map_of(piece * PIECE_GRANULES)[piece * PIECE_GRANULES],
-		    PIECE);
+		    PAGE_MAP_PIECE);
 		void *leaf = (void *)flag_load(&leaves[piece * PIECE_GRANULES >> LG_LEAF]);
 		if (leaf && leaf != last)
 			total += os_resident(leaf, LEAF_BYTES);
@@ -262,3 +255,7 @@ size_t page_map_resident(void)
 	lock_release(&page_map_lock);
 	return total;
 }
+
+const struct page_map_places page_map_places = {
+	&leaf_bytes, &piece_bytes, writable, leaves
+};

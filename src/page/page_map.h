@@ -97,9 +97,23 @@ static inline unsigned page_map_entry(unsigned arena, size_t class)
 	return arena << LG_CLASSES | (unsigned)class;
 }
 
+/* The page map becomes writable in pieces of this many bytes: 512 MiB of heap. The
+ * extent map has a root by GiB, leaves by granule. */
+#define PAGE_MAP_PIECE (64 * KiB)
+#define PIECE_GRANULES (PAGE_MAP_PIECE / sizeof(uint16_t))
+#define PIECES (((size_t)1 << LG_PAGE_MAP) / PIECE_GRANULES)
+#define LG_LEAF (30 - LG_GRANULE)
+#define LEAF_BYTES (sizeof(AO_t) << LG_LEAF)
+
 /* Bytes of maps that were made writable. */
 size_t page_map_bytes(void);
 /* Of these, what has memory. */
 size_t page_map_resident(void);
+/* Where they are kept, for who reads this process's memory from outside. */
+extern const struct page_map_places {
+	const AO_t *leaf_bytes, *piece_bytes;
+	const uint64_t *writable; /* a bit a piece */
+	const AO_t *leaves;
+} page_map_places;
 
 #endif

@@ -8,12 +8,10 @@
 #include "page/metadata.h"
 #include "page/os.h"
 
-/* What the cache may hold follows regret: it begins with little, and where a block
- * is asked for that what was let go of would have served, it may hold four times as
- * much from then on, or so much more. Never more than CACHE_SPARE and what was live at
- * most within a decay time and is not now; nor than settings.whale_max_bytes. */
+/* What the cache wants to hold follows regret: it begins with little, and where a block
+ * is asked for that what was let go of would have served, it wants four times as
+ * much from then on, or so much more. */
 #define CACHE_START (8 * MiB)
-#define CACHE_SPARE (32 * MiB)
 /* Unmapped places that are remembered. */
 #define GAPS 128
 
@@ -47,6 +45,8 @@ static size_t let_go_bytes; /* for lack of room in the cache */
 static size_t least_cached; /* never taken out */
 static size_t first_hit;    /* of stats.hits */
 static size_t wanted_bytes = CACHE_START; /* in the cache */
+
+const struct whale_places whale_places = { &stats, owners, &peak_bytes, &wanted_bytes };
 
 /* Into the cache and out of it. Hold the lock. */
 static void cache_add(struct whale *w, struct link *after)
@@ -247,11 +247,7 @@ static void count(const struct whale *w, int sign)
 /* Holds the lock. */
 static size_t cache_room(void)
 {
-	size_t room = CACHE_SPARE + peak_bytes - stats.live_bytes;
-	size_t most = flag_load(&settings.whale_max_bytes);
-
-	room = room < wanted_bytes ? room : wanted_bytes;
-	return room < most ? room : most;
+	return whale_room(stats.live_bytes, peak_bytes, wanted_bytes);
 }
 
 /* The cache cannot serve it: could it have, with all that was let go of? Holds the
@@ -261,8 +257,8 @@ static void regret(size_t size)
 	if (size > let_go_bytes + stats.cached_bytes)
 		return;
 	wanted_bytes += size > 3 * wanted_bytes ? size : 3 * wanted_bytes;
-	if (wanted_bytes > peak_bytes + CACHE_SPARE)
-		wanted_bytes = peak_bytes + CACHE_SPARE;
+	if (wanted_bytes > peak_bytes + WHALE_SPARE)
+		wanted_bytes = peak_bytes + WHALE_SPARE;
 }
 
 void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)

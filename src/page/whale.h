@@ -6,6 +6,7 @@
 #ifndef HAK_PAGE_WHALE_H
 #define HAK_PAGE_WHALE_H
 
+#include "base/options.h"
 #include "page/page_map.h"
 
 struct whale_stats {
@@ -22,6 +23,19 @@ struct whale_owner {
 
 extern struct lock whale_lock; /* for fork */
 
+/* Bytes that the cache may hold: what it wants, which follows regret, but no more than
+ * WHALE_SPARE and what was live at most (peak) within a decay time and is not now; nor
+ * than settings.whale_max_bytes. */
+#define WHALE_SPARE (32 * MiB)
+static inline size_t whale_room(size_t live, size_t peak, size_t wanted)
+{
+	size_t room = WHALE_SPARE + peak - live;
+	size_t most = flag_load(&settings.whale_max_bytes);
+
+	room = room < wanted ? room : wanted;
+	return room < most ? room : most;
+}
+
 /* size: any over 0; alignment: a power of two, GRANULE at least; arena: whose it
  * counts as, 0: nobody's. *zeroed: does it read zero? NULL: no memory. */
 void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed);
@@ -37,9 +51,15 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero);
 size_t whale_purge(bool all);
 
 void whale_stats(struct whale_stats *stats);
-/* Bytes that the cache may hold now. */
+/* whale_room, now. */
 size_t whale_cache_room(void);
 struct whale_owner whale_owner_stats(unsigned arena);
+/* Where they are kept, for who reads this process's memory from outside. */
+extern const struct whale_places {
+	const struct whale_stats *stats;
+	const struct whale_owner *owners; /* by arena */
+	const size_t *peak_bytes, *wanted_bytes; /* whale_room's */
+} whale_places;
 /* A live whale of that arena, or NULL. */
 void *whale_any_of(unsigned arena);
 

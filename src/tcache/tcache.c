@@ -8,6 +8,7 @@
 #include "arena/background.h"
 #include "base/log.h"
 #include "page/metadata.h"
+#include "tcache/view.h"
 
 /* A stack starts at START objects and doubles, while its thread comes here more
  * often than once in RARE_ALLOCS, to what BASE_* allow, and where refills and
@@ -115,25 +116,6 @@ static size_t count(const struct tcache *t, size_t class)
 	const struct cache_bin *b = &t->bins[class];
 
 	return b->slots && !b->is_aside ? (size_t)(&b->slots[b->capacity + 1] - t->heads[class]) : 0;
-}
-
-/* Readers of other threads' caches: what they see may be a moment old or half
- * changed, is bounded before it is used, and lies in metadata, which stays
- * mapped. */
-#define RACY_READER __attribute__((no_sanitize("thread")))
-
-/* As count, of any thread's, what lies aside too. A stack that is being replaced
- * right now counts as empty. */
-RACY_READER static size_t count_racy(const struct tcache *t, size_t class)
-{
-	const struct cache_bin *b = &t->bins[class];
-	uintptr_t head = (uintptr_t)*(void **const volatile *)&t->heads[class];
-	uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[b->capacity + 1] : 0;
-	size_t n = (bottom - head) / sizeof(void *);
-
-	if (b->is_aside)
-		n = b->aside_from - b->aside_to;
-	return b->slots && n <= b->capacity ? n : 0;
 }
 
 static void ask_if_due(struct tcache *t)
@@ -572,30 +554,14 @@ static void judge_contention(struct tcache *t)
 	t->judged_waits = lock_waits;
 }
 
-/* Bytes that passed through the cache ever, by its thread's calls. Frees are not
- * counted one by one: what was pushed is what is there, was taken or moved on. */
-RACY_READER static void sum_bytes(const struct tcache *t, uint64_t *allocated,
-    uint64_t *freed)
-{
-	*allocated = counter_get(&t->other_allocated);
-	*freed = counter_get(&t->other_freed);
-	for (size_t c = 1; HAK_STATS && c < CLASS_WHALE; c++) {
-		const struct cache_bin *b = &t->bins[c];
-		size_t allocs = counter_get(&t->allocs[c]);
-		size_t pushed = count_racy(t, c) + allocs + counter_get(&b->moved);
-		*allocated += (allocs + counter_get(&b->misses)) * size_class_size(c);
-		*freed += pushed * size_class_size(c);
-	}
-}
-
 void tcache_count(struct tcache *t)
 {
 	struct thread_bytes *bytes = &t->bytes;
 	uint64_t allocated, freed, more, less;
 
-	sum_bytes(t, &allocated, &freed);
+	tcache_sum_bytes(t, &allocated, &freed);
 	for (struct tcache *site = t->sites; site; site = site->next_site) {
-		sum_bytes(site, &more, &less);
+		tcache_sum_bytes(site, &more, &less);
 		allocated += more;
 		freed += less;
 	}
@@ -892,7 +858,7 @@ static struct tcache *take_over(void)
 		counter_add(&t->arena->threads, 1);
 		/* Another thread's bytes start at 0. */
 		memset(&t->bytes, 0, sizeof(t->bytes));
-		sum_bytes(t, &t->bytes.allocated_base, &t->bytes.freed_base);
+		tcache_sum_bytes(t, &t->bytes.allocated_base, &t->bytes.freed_base);
 	}
 	return t;
 }
@@ -1107,28 +1073,9 @@ void tcaches_after_fork_in_child(void)
 		counter_add(&site->arena->threads, 1);
 }
 
-RACY_READER static void look(const struct tcache *t, struct tcache_view *view)
+/* What is on its way home in the thread's parcels. */
+RACY_READER static void look_at_parcels(const struct tcache *t, struct tcache_view *view)
 {
-	/* By the tag: what the pointer leads to may not be seen here yet. */
-	view->arena_id = (unsigned)(t->tag >> LG_CLASSES);
-	view->is_parked = t->is_parked;
-	view->tid = t->tid ? t->tid : getpid();
-	view->is_thread = !t->is_parked && !t->is_explicit && !t->is_site;
-	sum_bytes(t, &view->allocated, &view->freed);
-	view->allocated -= t->bytes.allocated_base;
-	view->freed -= t->bytes.freed_base;
-	for (size_t c = 1; c < CLASS_WHALE; c++) {
-		enum layer layer = size_class_layer(c);
-		const struct cache_bin *b = &t->bins[c];
-		size_t hits = counter_get(&t->allocs[c]);
-		size_t misses = counter_get(&b->misses);
-		view->hits[layer] += hits;
-		view->misses[layer] += misses;
-		view->allocs[c] = hits + misses - b->counted;
-		view->objects[c] = count_racy(t, c);
-		view->capacity[layer] += b->capacity * size_class_size(c);
-		view->capacity_bytes += b->capacity * size_class_size(c);
-	}
 	for (unsigned i = 0; i < OPEN_PARCELS; i++) {
 		const struct parcel *p = t->parcels[i];
 		for (size_t k = 0; p && k < p->count && k < PARCEL_OBJECTS; k++)
@@ -1146,9 +1093,12 @@ RACY_READER void tcaches_visit(void (*visit)(const struct tcache_view *, void *)
 	memcpy(hits, ended_hits, sizeof(ended_hits));
 	memcpy(misses, ended_misses, sizeof(ended_misses));
 	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
-		memset(&view, 0, sizeof(view));
-		look(container_of(l, struct tcache, link), &view);
+		const struct tcache *t = container_of(l, struct tcache, link);
+		tcache_look(t, getpid(), &view);
+		look_at_parcels(t, &view);
 		visit(&view, context);
 	}
 	lock_release(&tcaches_lock);
 }
+
+const struct tcache_places tcache_places = { &tcaches, ended_hits, ended_misses };

@@ -204,21 +204,15 @@ void tcache_count(struct tcache *t);
  * stays allocated. */
 void tcaches_after_fork_in_child(void);
 
-/* A look at a cache from any thread. */
-struct tcache_view {
-	unsigned arena_id;
-	bool is_parked, is_thread; /* a thread's own */
-	long tid;                  /* 0: not known */
-	size_t objects[CLASSES];  /* in the stacks */
-	size_t allocs[CLASSES];   /* that arena's bins do not know of */
-	size_t capacity[LAYERS], capacity_bytes, hits[LAYERS], misses[LAYERS];
-	uint64_t allocated, freed; /* bytes, by its thread */
-	/* Objects of other arenas on their way: page-map entry of each. */
-	size_t remote;
-	uint16_t entries[OPEN_PARCELS * PARCEL_OBJECTS];
-};
 /* visit is called with tcaches_lock held. hits, misses: of caches that are gone. */
+struct tcache_view;
 void tcaches_visit(void (*visit)(const struct tcache_view *view, void *context),
     void *context, size_t hits[LAYERS], size_t misses[LAYERS]);
+/* Where they are, for who reads this process's memory from outside: all tcaches, by
+ * link, and the hits and misses of those that are gone. */
+extern const struct tcache_places {
+	const struct link *tcaches;
+	const size_t *ended_hits, *ended_misses;
+} tcache_places;
 
 #endif

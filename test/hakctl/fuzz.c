@@ -25,17 +25,14 @@
 #include <unistd.h>
 
 #include "ctl/segment.h"
+#include "fuzz.h"
 
 #define ROWS 9u
-/* hakctl waits 30 s for a deed. */
-#define LIMIT_MS 40000
-#define KEEP 16384 /* of what hakctl printed, for the message */
 
 enum mail { MAIL_HONEST, MAIL_SILENT, MAIL_NONSENSE, MAIL_STALE, MAIL_KINDS };
 enum file { FILE_GOOD, FILE_UNSEALED, FILE_SHRINKS, FILE_EMPTY, FILE_SHORT, FILE_HUGE,
 	FILE_PAGES, FILE_FROZEN, FILE_KINDS };
 
-static uint64_t seed;
 static struct segment *segment;
 static size_t size;
 static int fd = -1;
@@ -43,21 +40,6 @@ static enum mail mail;
 static enum file file;
 static volatile bool is_running, is_mutating;
 static pthread_t server;
-
-static uint64_t random_next(void)
-{
-	/* splitmix64 */
-	uint64_t z = __atomic_add_fetch(&seed, 0x9e3779b97f4a7c15u, __ATOMIC_RELAXED);
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
-static uint64_t random_below(uint64_t n)
-{
-	return random_next() % n;
-}
 
 /* Numbers that are just too large, just too small, or mean something. */
 static uint64_t strange(void)
@@ -70,14 +52,6 @@ static uint64_t strange(void)
 
 	return random_below(4) ? numbers[random_below(sizeof(numbers) / sizeof(*numbers))] :
 	    random_next();
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* ---- A segment as it should be ---- */
@@ -346,21 +320,7 @@ static void *serve(void *ready)
 
 /* ---- hakctl ---- */
 
-static char *hakctl;
-static char own_pid[16];
-static char printed[KEEP];
-static size_t printed_length;
-
 /* Some wait for an answer long: not for one that never comes. */
-static const char *const looks[][8] = {
-	{ "ps" }, { "ps", "--json" }, { "stats", "PID", "--all" }, { "stats", "PID" },
-	{ "stats", "PID", "--all", "--json" },
-	{ "stats", "PID", "--all", "--interval", "0.01", "--count", "3" },
-	{ "stats", "PID", "--interval", "0.01", "--count", "3", "--json" },
-	{ "get", "PID", "stats.allocated", "stats.arenas.4096.bins.3.curregs",
-	    "stats.arenas.8.lextents.17.nmalloc", "arenas.bin.3.size" },
-	{ "export", "PID" },
-};
 static const char *const deeds[][8] = {
 	{ "get", "PID", "version", "arenas.narenas", "arena.0.name", "opt.thp" },
 	{ "get", "PID", "version", "epoch", "--json" },
@@ -371,84 +331,6 @@ static const char *const deeds[][8] = {
 	{ "site", "PID", "list", "--json" }, { "site", "PID", "add", "a*=b" },
 	{ "map", "PID", "-o", "/dev/null" }, { "map", "PID", "--json" },
 };
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static pid_t start(const char *const *command, int *out)
-{
-	const char *arguments[10] = { hakctl };
-	int pipes[2];
-
-	for (int i = 0; i < 8 && command[i]; i++)
-		arguments[i + 1] = strcmp(command[i], "PID") == 0 ? own_pid : command[i];
-	if (pipe2(pipes, O_CLOEXEC) != 0) {
-		perror("pipe2");
-		exit(1);
-	}
-	pid_t pid = fork();
-	if (pid == 0) {
-		dup2(pipes[1], 1);
-		dup2(pipes[1], 2);
-		execv(hakctl, (char *const *)arguments);
-		_exit(127);
-	}
-	close(pipes[1]);
-	*out = pipes[0];
-	return pid;
-}
-
-/* All that it prints; false: not done in time, or something a terminal obeys. */
-static bool read_all(int out, const char **wrong)
-{
-	uint64_t deadline = now_ns() + (uint64_t)LIMIT_MS * 1000000;
-	char buffer[4096];
-	bool good = true;
-
-	printed_length = 0;
-	for (;;) {
-		struct pollfd p = { .fd = out, .events = POLLIN };
-		uint64_t now = now_ns();
-		if (now >= deadline || poll(&p, 1, (int)((deadline - now) / 1000000) + 1) <= 0) {
-			*wrong = "hangs";
-			return false;
-		}
-		ssize_t n = read(out, buffer, sizeof(buffer));
-		if (n <= 0)
-			return good;
-		for (ssize_t i = 0; i < n; i++) {
-			if ((buffer[i] < ' ' && buffer[i] != '\n' && buffer[i] != '\t') ||
-			    buffer[i] == 127) {
-				*wrong = "prints what steers a terminal";
-				good = false;
-			}
-			if (printed_length < KEEP)
-				printed[printed_length++] = buffer[i];
-		}
-	}
-}
-
-static bool run(const char *const *command)
-{
-	const char *wrong = NULL;
-	int out, status;
-	pid_t pid = start(command, &out);
-	bool good = read_all(out, &wrong);
-
-	if (!good && strcmp(wrong, "hangs") == 0)
-		kill(pid, SIGKILL);
-	close(out);
-	waitpid(pid, &status, 0);
-	if (good && (!WIFEXITED(status) || WEXITSTATUS(status) > 2)) {
-		wrong = WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "odd exit code";
-		good = false;
-	}
-	if (!good) {
-		printf("FAILED: hakctl");
-		for (int i = 0; i < 8 && command[i]; i++)
-			printf(" %s", command[i]);
-		printf(": %s\n%.*s\n", wrong, (int)printed_length, printed);
-	}
-	return good;
-}
 
 static bool round_of(uint64_t this_seed)
 {
@@ -482,19 +364,5 @@ static bool round_of(uint64_t this_seed)
 
 int main(int argc, char **argv)
 {
-	unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 200;
-	uint64_t first = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
-	unsigned long failed = 0;
-
-	if (argc < 2) {
-		fprintf(stderr, "usage: fuzz HAKCTL [ROUNDS [SEED]]\n");
-		return 2;
-	}
-	hakctl = argv[1];
-	snprintf(own_pid, sizeof(own_pid), "%d", getpid());
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (unsigned long i = 0; i < rounds && failed < 5; i++)
-		failed += !round_of(first + i);
-	printf("fuzz: %lu rounds, %lu failed\n", rounds, failed);
-	return failed != 0;
+	return run_rounds(argc, argv, round_of);
 }

@@ -28,7 +28,10 @@ subject() {
 	child=$(sed -n 's/^ready \([0-9]*\)$/\1/p' "$tmp/out")
 	subjects="$subjects $child"
 	mv "$tmp/out" "$tmp/out.$pid"
-	wait_for "segment of subject $*" "$HAKCTL" stats "$pid"
+	case $1 in
+	quiet) ;;
+	*) wait_for "segment of subject $*" "$HAKCTL" get "$pid" version ;;
+	esac
 }
 
 # wait_for WHAT COMMAND...: until the command succeeds, 10 s at most

@@ -85,7 +85,7 @@ is 0 stats "$pid" --json
 json '.is_fresh and .allocated > 16000000'
 is 0 set "$pid" arenas.dirty_decay_ms=3000
 subject fork
-wait_for "segment of the child" "$HAKCTL" stats "$child"
+wait_for "segment of the child" "$HAKCTL" get "$child" version
 is 0 stats "$child" --json
 json '.is_fresh and .allocated > 40000000'
 is 0 stats "$pid" --json
@@ -93,13 +93,54 @@ json '.is_fresh and .allocated < 20000000'
 is 0 set "$child" arenas.dirty_decay_ms=111
 is 0 get -n "$pid" arenas.dirty_decay_ms
 says '^5000$'
+
+# ---- Without a background thread, and so without a segment: its memory is read
 subject quiet-fork
-is 1 stats "$child"
-complains 'runs on hakmem, but has no statistics'
+is 0 stats "$child" --json
+json '.is_fresh and .allocated > 16000000 and .allocated < 17000000'
 is 0 ps
-says "^ *$child +subject +- .* no statistics$"
+says "^ *$child +subject +15\.[0-9] MiB"
+is 1 purge "$child"
+complains "^hakctl: $child: has no thread that could answer"
+export HAKMEM_CONF=background_thread:false
+subject quiet 4
+unset HAKMEM_CONF
+is 0 get "$pid" stats.allocated
+is 0 stats "$pid" --threads --json
+while read -r name number; do
+	[ "$name" = numbers ] || [ "$name" = ready ] ||
+	    json ".$name == $number or (\"$name $number\" | error)"
+done <"$tmp/out.$pid"
+json '.threads | length == 5 and ([.[] | select(.hits > 500)] | length == 4)'
+is 0 stats "$pid" --all
+says '^ +3\.00 KiB +l2 '
 is 0 ps --json
-json "map(select(.pid == $child))[0] | .command == \"subject\" and .allocated == null"
+json "map(select(.pid == $pid))[0] | .is_fresh and .threads == 5"
+is 1 set "$pid" arenas.dirty_decay_ms=1
+complains "^hakctl: $pid: has no thread that could answer"
+is 1 map "$pid"
+complains "^hakctl: $pid: has no thread that could answer"
+kill -STOP "$pid"
+is 0 stats "$pid"
+kill -KILL "$pid"
+
+# Nothing but the library, and the library within the program.
+LD_PRELOAD=$HAKMEM_LIB sleep 1000 &
+subjects="$subjects $!"
+wait_for "sleep" "$HAKCTL" stats $!
+is 0 stats $! --json
+json '.is_fresh and .allocated > 1000 and .allocated < 1000000'
+is 0 stats sleep
+library=${HAKMEM_LIB%.so}.a
+if [ -f "$library" ]; then
+	${CC:-cc} -std=gnu11 -O1 "${0%/*}/subject.c" "$library" -rdynamic -Wl,-u,hak_mallctl -o "$tmp/static" \
+	    -pthread -ldl || exit 1
+	"$tmp/static" quiet 1 >"$tmp/out" &
+	subjects="$subjects $!"
+	wait_for "a static subject" grep -q ready "$tmp/out"
+	is 0 stats $! --json
+	json ".allocated == $(sed -n 's/^allocated //p' "$tmp/out")"
+fi
 
 # ---- In a pid namespace of its own
 if unshare --fork --pid true 2>/dev/null; then
@@ -110,7 +151,7 @@ if unshare --fork --pid true 2>/dev/null; then
 	inner=$(cat "/proc/$keeper/task/$keeper/children")
 	inner=${inner%% *}
 	subjects="$subjects $inner $keeper"
-	wait_for "its segment" "$HAKCTL" stats "$inner"
+	wait_for "its segment" "$HAKCTL" get "$inner" version
 	is 0 stats "$inner" --threads --json
 	json ".pid == $inner and .is_fresh"
 	is 0 set "$inner" arenas.dirty_decay_ms=2000

@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +101,7 @@ static void run_fork(void)
 	stay();
 }
 
-/* The child never allocates: it has none. */
+/* The child never allocates: it has no segment. */
 static void run_quiet_fork(void)
 {
 	grow();
@@ -108,6 +109,53 @@ static void run_quiet_fork(void)
 	if (child == 0)
 		stay();
 	ready("ready %ld\n", child);
+	stay();
+}
+
+static pthread_barrier_t quiet;
+
+static void *keep_quiet(void *unused)
+{
+	void *own[OBJECTS];
+
+	(void)unused;
+	for (size_t i = 0; i < OBJECTS; i++)
+		own[i] = malloc(1 + i * 37 % 3000);
+	for (size_t i = 0; i < OBJECTS; i += 2)
+		free(own[i]);
+	pthread_barrier_wait(&quiet);
+	stay();
+	return NULL;
+}
+
+/* Threads that sleep, and numbers that it has of itself. */
+static void run_quiet(long threads)
+{
+	static const char *const names[] = { "allocated", "active", "metadata", "resident",
+		"mapped" };
+	int (*control)(const char *, void *, size_t *, void *, size_t) =
+	    (int (*)(const char *, void *, size_t *, void *, size_t))
+	    dlsym(RTLD_DEFAULT, "hak_mallctl");
+	uint64_t epoch = 1;
+	pthread_t thread;
+	char line[64];
+
+	pthread_barrier_init(&quiet, NULL, (unsigned)threads + 1);
+	for (long i = 0; i < threads; i++)
+		if (!control || pthread_create(&thread, NULL, keep_quiet, NULL) != 0)
+			exit(1);
+	pthread_barrier_wait(&quiet);
+	free(malloc(3 << 20));
+	printf("numbers\n"); /* the last allocation: its buffer */
+	control("epoch", NULL, NULL, &epoch, sizeof(epoch));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		size_t value, size = sizeof(value);
+		snprintf(line, sizeof(line), "stats.%s", names[i]);
+		if (control(line, &value, &size, NULL, 0) != 0)
+			exit(1);
+		printf("%s %zu\n", names[i], value);
+	}
+	ready("ready\n", 0);
 	stay();
 }
 
@@ -157,6 +205,8 @@ int main(int argc, char **argv)
 		run_fork();
 	if (strcmp(kind, "quiet-fork") == 0)
 		run_quiet_fork();
+	if (strcmp(kind, "quiet") == 0)
+		run_quiet(argc > 2 ? atol(argv[2]) : 4);
 	if (strcmp(kind, "exit") == 0)
 		run_exit();
 	if (strcmp(kind, "library") == 0 && argc > 2)
