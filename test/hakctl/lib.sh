@@ -46,6 +46,9 @@ wait_for() {
 	return 1
 }
 
+# holds PID BYTES: more than that is allocated there
+holds() { [ "$("$HAKCTL" get -n "$1" stats.allocated)" -gt "$2" ]; }
+
 # is CODE COMMAND...: hakctl's exit code, its output in $tmp/said, errors in $tmp/errors
 is() {
 	code=$1
