@@ -146,8 +146,10 @@ static NO_INLINE void free_slow(void *p)
 static NO_INLINE void free_missed(void *p)
 {
 	struct tcache *own = tcache_self;
-	size_t entry = AO_short_load(&own->map[(uintptr_t)p >> LG_GRANULE]);
 
+	if (!p)
+		return;
+	size_t entry = AO_short_load(&own->map[(uintptr_t)p >> LG_GRANULE]);
 	if ((entry ^ own->tag) < CLASSES && tcache_is_aside(own, entry ^ own->tag))
 		return tcache_lay_aside(own, entry ^ own->tag, p);
 	/* With sites: most of it belongs to one of their caches. */
