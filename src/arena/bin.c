@@ -139,10 +139,12 @@ static struct slab *emptiest_slab(struct bin *bin, bool *zeroed)
 static unsigned take(struct bin *bin, struct slab *slab,
     unsigned (*from)(struct slab *, void **, unsigned), void **objects, unsigned n)
 {
-	size_t purged = slab_purged_bytes(slab);
+	uint32_t purged = slab->purged;
+	size_t bytes = purged ? slab_purged_bytes(slab) : 0;
 	unsigned got = from(slab, objects, n);
 
-	counter_add_owned(&bin->purged_bytes, slab_purged_bytes(slab) - purged);
+	if (slab->purged != purged)
+		counter_add_owned(&bin->purged_bytes, slab_purged_bytes(slab) - bytes);
 	place(bin, slab);
 	counter_add_owned(&bin->live, got);
 	return got;

@@ -63,6 +63,23 @@ static void touch(struct slab *slab, size_t offset, size_t size)
 	    ~(((uint64_t)1 << first) - 1));
 }
 
+/* So many slots of a word, from that one on. */
+static unsigned take_run(struct slab *slab, unsigned word, unsigned slot, void **objects,
+    unsigned n)
+{
+	size_t size = size_class_size(slab->extent.class);
+	size_t offset = (word * 64 + slot) * size;
+	char *object = slab->extent.base + offset;
+
+	for (unsigned i = 0; i < n; i++, object += size)
+		objects[i] = object;
+	slab->free_slots[word] &= ~(~(uint64_t)0 >> (64 - n) << slot);
+	slab->free = (uint16_t)(slab->free - n);
+	if (slab->purged)
+		touch(slab, offset, n * size);
+	return n;
+}
+
 /* Of those of a word that are in bits; returns how many. */
 static unsigned take_bits(struct slab *slab, unsigned word, uint64_t bits,
     void **objects, unsigned n)
@@ -72,6 +89,14 @@ static unsigned take_bits(struct slab *slab, unsigned word, uint64_t bits,
 	uint64_t left = bits;
 	unsigned taken = 0;
 
+	if (!bits)
+		return 0;
+	/* In a fresh slab they are side by side. */
+	unsigned lowest = (unsigned)__builtin_ctzl(bits);
+	uint64_t gaps = ~(bits >> lowest);
+	unsigned run = gaps ? (unsigned)__builtin_ctzl(gaps) : 64;
+	if (run >= n || lowest + run == 64 || bits >> lowest >> run == 0)
+		return take_run(slab, word, lowest, objects, run < n ? run : n);
 	while (left && taken < n) {
 		objects[taken++] = first + (unsigned)__builtin_ctzl(left) * size;
 		left &= left - 1;

@@ -17,7 +17,8 @@
 
 static void *malloc_slow(size_t size, const void *caller);
 static void free_slow(void *p);
-static void free_missed(void *p);
+static void free_elsewhere(void *p);
+static void free_refused(void *p, size_t class, struct tcache *t);
 static void *calloc_slow(size_t size, const void *caller);
 
 /* Up to TINY_MAX 15 instructions, above 22. */
@@ -46,8 +47,10 @@ MID_LINE void hak_free(void *p)
 	if (unlikely(granule >= t->map_limit))
 		return free_slow(p);
 	size_t class = AO_short_load(&t->map[granule]) ^ t->tag;
-	if (unlikely(class >= CLASSES || !tcache_push(t, class, p)))
-		return free_missed(p);
+	if (unlikely(class >= CLASSES))
+		return free_elsewhere(p);
+	if (unlikely(!tcache_push(t, class, p)))
+		return free_refused(p, class, t);
 }
 
 HOT_PATH void *hak_calloc(size_t count, size_t size)
@@ -142,16 +145,22 @@ static NO_INLINE void free_slow(void *p)
 	deallocate(p, true);
 }
 
-/* Of an address that the fast path may look up. */
-static NO_INLINE void free_missed(void *p)
+/* An object of the thread's arena that its stack does not take. */
+static NO_INLINE void free_refused(void *p, size_t class, struct tcache *t)
+{
+	if (likely(tcache_is_aside(t, class)))
+		return tcache_lay_aside(t, class, p);
+	deallocate(p, true);
+}
+
+/* Nothing of the thread's arena, at an address that the fast path may look up. */
+static NO_INLINE void free_elsewhere(void *p)
 {
 	struct tcache *own = tcache_self;
 
 	if (!p)
 		return;
 	size_t entry = AO_short_load(&own->map[(uintptr_t)p >> LG_GRANULE]);
-	if ((entry ^ own->tag) < CLASSES && tcache_is_aside(own, entry ^ own->tag))
-		return tcache_lay_aside(own, entry ^ own->tag, p);
 	/* With sites: most of it belongs to one of their caches. */
 	for (struct tcache *t = own->sites; t; t = t->next_site) {
 		size_t class = entry ^ t->tag;
@@ -380,8 +389,11 @@ void *resize_by_copy(void *p, size_t size, size_t alignment, bool zero,
 /* The rest of realloc and reallocarray: who calls matters only where it allocates. */
 static NO_INLINE void *reallocate(void *p, size_t size, const void *caller)
 {
-	if (!p)
-		return allocate(size, 1, false, route_of(caller));
+	if (!p) {
+		/* Some programs know no other way to allocate. */
+		void *fresh = malloc_cached(size);
+		return likely(fresh) ? fresh : malloc_slow(size, caller);
+	}
 	if (size == 0) {
 		counter_add(&collect_zero_reallocs, 1);
 		hak_free(p);
