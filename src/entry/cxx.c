@@ -129,19 +129,23 @@ OPERATOR(void *, cxx_new_array_nothrow, "_ZnamRKSt9nothrow_t", size_t size, void
 
 OPERATOR(void *, cxx_new_aligned, "_ZnwmSt11align_val_t", size_t size, size_t alignment)
 {
-	return new_slow(size, alignment, __builtin_return_address(0));
+	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
+
+	return likely(p) ? p : new_slow(size, alignment, __builtin_return_address(0));
 }
 
 OPERATOR(void *, cxx_new_array_aligned, "_ZnamSt11align_val_t", size_t size,
     size_t alignment)
 {
-	return new_slow(size, alignment, __builtin_return_address(0));
+	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
+
+	return likely(p) ? p : new_slow(size, alignment, __builtin_return_address(0));
 }
 
 OPERATOR(void *, cxx_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t",
     size_t size, size_t alignment, void *tag)
 {
-	void *p = allocate(size, alignment, false, ROUTE_OF_CALLER);
+	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
 
 	return likely(p) ? p : nothrow_aligned_slow(
 	    "_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment, tag);
@@ -150,7 +154,7 @@ OPERATOR(void *, cxx_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t",
 OPERATOR(void *, cxx_new_array_aligned_nothrow,
     "_ZnamSt11align_val_tRKSt9nothrow_t", size_t size, size_t alignment, void *tag)
 {
-	void *p = allocate(size, alignment, false, ROUTE_OF_CALLER);
+	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
 
 	return likely(p) ? p : nothrow_aligned_slow(
 	    "_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment, tag);

@@ -62,9 +62,11 @@ struct route {
 struct route route_of(const void *caller);
 #define ROUTE_OF_CALLER route_of(__builtin_return_address(0))
 
-/* One object. alignment: a power of two. zero: it must read zero. NULL and
+/* One object. alignment: a power of two. zero: size bytes must read zero. NULL and
  * ENOMEM. */
 void *allocate(size_t size, size_t alignment, bool zero, struct route route);
+/* The same of the caller's route, from the cache where it can be. */
+void *allocate_aligned(size_t size, size_t alignment, const void *caller);
 /* Any pointer that a program gave, to the thread's cache or past it; reports
  * misuse and aborts. */
 void deallocate(void *p, bool cached);

@@ -264,10 +264,21 @@ void *allocate(size_t size, size_t alignment, bool zero, struct route route)
 		return no_memory(size);
 	if (unlikely(entry_is_checked))
 		check_allocated(p, usable_size(p), zero || zeroed);
-	/* All of it: what grows into the rest later must read zero, too. */
 	if (zero && !zeroed)
-		memset(p, 0, usable_size(p));
+		memset(p, 0, size);
 	return p;
+}
+
+void *allocate_aligned(size_t size, size_t alignment, const void *caller)
+{
+	size_t class = class_for(size, alignment);
+
+	if (likely(class != CLASS_WHALE)) {
+		void *p = malloc_cached(size_class_size(class));
+		if (likely(p))
+			return p;
+	}
+	return allocate(size, alignment, false, route_of(caller));
 }
 
 /* The entry of a pointer that is to be freed, after the checks; a whale is freed
@@ -386,7 +397,7 @@ void *resize_by_copy(void *p, size_t size, size_t alignment, bool zero,
 	return moved;
 }
 
-/* The rest of realloc and reallocarray: who calls matters only where it allocates. */
+/* The rest of realloc_for: who calls matters only where it allocates. */
 static NO_INLINE void *reallocate(void *p, size_t size, const void *caller)
 {
 	if (!p) {
@@ -404,7 +415,7 @@ static NO_INLINE void *reallocate(void *p, size_t size, const void *caller)
 }
 
 /* Strings and vectors grow by it: what the cache can serve goes no further. */
-HOT_PATH void *hak_realloc(void *p, size_t size)
+ALWAYS_INLINE void *realloc_for(void *p, size_t size, const void *caller)
 {
 	const struct tcache *t = tcache_self;
 	size_t granule = (uintptr_t)p >> LG_GRANULE;
@@ -423,16 +434,21 @@ HOT_PATH void *hak_realloc(void *p, size_t size)
 			return moved;
 		}
 	}
-	return reallocate(p, size, __builtin_return_address(0));
+	return reallocate(p, size, caller);
 }
 
-void *hak_reallocarray(void *p, size_t count, size_t size)
+HOT_PATH void *hak_realloc(void *p, size_t size)
+{
+	return realloc_for(p, size, __builtin_return_address(0));
+}
+
+HOT_PATH void *hak_reallocarray(void *p, size_t count, size_t size)
 {
 	size_t bytes;
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return out_of_memory();
-	return reallocate(p, bytes, __builtin_return_address(0));
+	return realloc_for(p, bytes, __builtin_return_address(0));
 }
 
 void hak_free_sized(void *p, size_t size)
@@ -454,7 +470,7 @@ int hak_posix_memalign(void **out, size_t alignment, size_t size)
 
 	if (!is_power_of_two(alignment) || alignment < sizeof(void *))
 		return EINVAL;
-	void *p = allocate(size, alignment, false, ROUTE_OF_CALLER);
+	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
 	errno = saved;
 	if (!p)
 		return ENOMEM;
@@ -468,7 +484,7 @@ void *hak_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return allocate(size, alignment, false, ROUTE_OF_CALLER);
+	return allocate_aligned(size, alignment, __builtin_return_address(0));
 }
 
 void *hak_memalign(size_t alignment, size_t size)
@@ -477,19 +493,20 @@ void *hak_memalign(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return allocate(size, alignment, false, ROUTE_OF_CALLER);
+	return allocate_aligned(size, alignment, __builtin_return_address(0));
 }
 
 void *hak_valloc(size_t size)
 {
-	return allocate(size, PAGE, false, ROUTE_OF_CALLER);
+	return allocate_aligned(size, PAGE, __builtin_return_address(0));
 }
 
 void *hak_pvalloc(size_t size)
 {
 	if (size > SIZE_MAX_ALLOWED - PAGE)
 		return out_of_memory();
-	return allocate(round_up(size ? size : 1, PAGE), PAGE, false, ROUTE_OF_CALLER);
+	return allocate_aligned(round_up(size ? size : 1, PAGE), PAGE,
+	    __builtin_return_address(0));
 }
 
 size_t hak_malloc_usable_size(const void *p)

@@ -40,6 +40,14 @@ static bool parse(int flags, struct request *r, const void *caller)
 	return true;
 }
 
+/* With HAK_ZERO all that is usable reads zero: what grows into the rest later does, too. */
+static size_t size_for(const struct request *r, size_t size)
+{
+	size_t usable = r->zero ? usable_size_for(size, r->alignment) : 0;
+
+	return usable ? usable : size;
+}
+
 void *hak_mallocx(size_t size, int flags)
 {
 	struct request r;
@@ -54,7 +62,7 @@ void *hak_mallocx(size_t size, int flags)
 			return p;
 	}
 	return parse(flags, &r, __builtin_return_address(0)) ?
-	    allocate(size, r.alignment, r.zero, r.route) : NULL;
+	    allocate(size_for(&r, size), r.alignment, r.zero, r.route) : NULL;
 }
 
 void *hak_rallocx(void *ptr, size_t size, int flags)
@@ -68,7 +76,8 @@ void *hak_rallocx(void *ptr, size_t size, int flags)
 	if (!parse(flags, &r, __builtin_return_address(0)))
 		return NULL;
 	void *kept = resize_without_copy(ptr, size, r.alignment, r.zero);
-	return kept ? kept : resize_by_copy(ptr, size, r.alignment, r.zero, r.route);
+	return kept ? kept :
+	    resize_by_copy(ptr, size_for(&r, size), r.alignment, r.zero, r.route);
 }
 
 size_t hak_xallocx(void *ptr, size_t size, size_t extra, int flags)
