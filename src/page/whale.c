@@ -11,7 +11,7 @@
 /* What the cache wants to hold follows regret: it begins with little, and where a block
  * is asked for that what was let go of would have served, it wants four times as
  * much from then on, or so much more. */
-#define CACHE_START (8 * MiB)
+#define CACHE_START (2 * MiB)
 /* Unmapped places that are remembered. */
 #define GAPS 128
 

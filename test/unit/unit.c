@@ -260,15 +260,15 @@ START_TEST(whale_cache_serves_again_and_decays)
 {
 	struct whale_stats stats;
 	bool zeroed;
-	char *p = whale_alloc(3 * MiB, GRANULE, 0, &zeroed);
+	char *p = whale_alloc(3 * MiB / 2, GRANULE, 0, &zeroed);
 
 	ck_assert(zeroed);
-	ck_assert_uint_eq(whale_size(p), 3 * MiB);
+	ck_assert_uint_eq(whale_size(p), 3 * MiB / 2);
 	ck_assert_uint_eq(whale_size(p + GRANULE), 0);
-	memset(p, 7, 3 * MiB);
+	memset(p, 7, 3 * MiB / 2);
 	whale_free(p);
 	ck_assert_uint_eq(whale_size(p), 0);
-	ck_assert_ptr_eq(whale_alloc(3 * MiB, GRANULE, 0, &zeroed), p);
+	ck_assert_ptr_eq(whale_alloc(3 * MiB / 2, GRANULE, 0, &zeroed), p);
 	ck_assert(!zeroed);
 	whale_free(p);
 	ck_assert_uint_gt(whale_purge(true), 0);
@@ -285,7 +285,7 @@ static void allocate_and_free_whales(void)
 	bool zeroed;
 
 	for (int i = 0; i < 4; i++)
-		ck_assert_ptr_nonnull(held[i] = whale_alloc(8 * MiB, GRANULE, 0, &zeroed));
+		ck_assert_ptr_nonnull(held[i] = whale_alloc(2 * MiB, GRANULE, 0, &zeroed));
 	for (int i = 0; i < 4; i++)
 		whale_free(held[i]);
 }
@@ -296,12 +296,12 @@ START_TEST(whale_cache_keeps_what_it_missed)
 
 	allocate_and_free_whales();
 	whale_stats(&first);
-	ck_assert_uint_eq(first.cached_bytes, 8 * MiB);
+	ck_assert_uint_eq(first.cached_bytes, 2 * MiB);
 	/* Three are missed that had been let go of. */
 	allocate_and_free_whales();
 	whale_stats(&second);
 	ck_assert_uint_eq(second.misses - first.misses, 3);
-	ck_assert_uint_eq(second.cached_bytes, 32 * MiB);
+	ck_assert_uint_eq(second.cached_bytes, 8 * MiB);
 	allocate_and_free_whales();
 	whale_stats(&third);
 	ck_assert_uint_eq(third.misses, second.misses);
