@@ -90,12 +90,6 @@ static size_t resident(const void *p, size_t size)
 
 /* ---- The anchor ---- */
 
-static enum target_result refusal(int error)
-{
-	return error == EACCES || error == EPERM ? TARGET_NOT_ALLOWED :
-	    error == ENOENT || error == ESRCH ? TARGET_NO_PROCESS : TARGET_FAILED;
-}
-
 static int open_of(pid_t pid, const char *file)
 {
 	char path[64];
@@ -109,7 +103,7 @@ static bool is_candidate(const char *path, const char *program)
 {
 	const char *name = strrchr(path, '/');
 
-	return strcmp(path, program) == 0 || (name && strncmp(name, "/libhakmem", 10) == 0);
+	return name && (strcmp(path, program) == 0 || strncmp(name, "/libhakmem", 10) == 0);
 }
 
 static uint64_t search(int mem, uint64_t start, uint64_t end)
@@ -131,7 +125,7 @@ static uint64_t search_all(int mem, FILE *maps, const char *program, bool *has_l
 	char *line = NULL, mode[8];
 	size_t size = 0;
 	uint64_t start, end, found = 0;
-	int path;
+	int path = 0;
 
 	while (!found && getline(&line, &size, maps) > 0) {
 		line[strcspn(line, "\n")] = '\0';
@@ -158,7 +152,7 @@ uint64_t memory_find(pid_t pid, enum target_result *result)
 	int fd = open_of(pid, "maps"), error = errno, mem;
 	FILE *maps = fd >= 0 ? fdopen(fd, "r") : NULL;
 	if (!maps) {
-		*result = fd < 0 ? refusal(error) : TARGET_FAILED;
+		*result = fd < 0 ? target_result_of(error) : TARGET_FAILED;
 		if (fd >= 0)
 			close(fd);
 		return 0;
@@ -167,7 +161,7 @@ uint64_t memory_find(pid_t pid, enum target_result *result)
 	error = errno;
 	found = search_all(mem, maps, program, &has_library);
 	*result = found ? TARGET_OK : !has_library ? TARGET_NOT_HAKMEM :
-	    mem < 0 ? refusal(error) : TARGET_OTHER_VERSION;
+	    mem < 0 ? target_result_of(error) : TARGET_OTHER_VERSION;
 	fclose(maps);
 	if (mem >= 0)
 		close(mem);
@@ -313,11 +307,8 @@ size_t page_map_resident(void)
 	size_t total = 0, leaf, last = 0;
 
 	FETCH(writable, process.maps.writable);
-	for (size_t piece = 0; piece < PIECES; piece++) {
-		if (!writable[piece / 64])
-			piece |= 63; /* none of these 64 */
-		if (!(writable[piece / 64] >> piece % 64 & 1))
-			continue;
+	for (size_t piece = page_map_piece_from(writable, 0); piece < PIECES;
+	    piece = page_map_piece_from(writable, piece + 1)) {
 		total += piece_resident(piece);
 		leaf = fetch_size(&process.maps.leaves[piece * PIECE_GRANULES >> LG_LEAF]);
 		if (leaf && leaf != last)
@@ -436,7 +427,7 @@ enum target_result memory_look(pid_t pid, uint64_t anchor, long first_tid,
 	*snapshot = NULL;
 	process.mem = open_of(pid, "mem");
 	if (process.mem < 0)
-		return refusal(errno);
+		return target_result_of(errno);
 	process.pagemap = open_of(pid, "pagemap");
 	process.first_tid = first_tid;
 	int tries = 0;

@@ -126,6 +126,12 @@ static bool is_segment_link(const char *path)
 	     text[sizeof(LINK_TEXT) - 1] == ' ');
 }
 
+enum target_result target_result_of(int error)
+{
+	return error == EACCES || error == EPERM ? TARGET_NOT_ALLOWED :
+	    error == ENOENT || error == ESRCH ? TARGET_NO_PROCESS : TARGET_FAILED;
+}
+
 /* Where candidates go; true: this is it, look no further. */
 typedef bool (*visit_fn)(const char *path, void *context);
 
@@ -138,9 +144,7 @@ static enum target_result visit_folder(const char *folder, visit_fn visit,
 	enum target_result result = TARGET_NOT_HAKMEM;
 
 	if (!dir)
-		return errno == EACCES || errno == EPERM ? TARGET_NOT_ALLOWED :
-		    errno == ENOENT || errno == ESRCH ? TARGET_NO_PROCESS :
-		    TARGET_FAILED;
+		return target_result_of(errno);
 	errno = 0;
 	for (struct dirent *e; (e = readdir(dir));) {
 		if (!is_number(e->d_name))
@@ -293,9 +297,7 @@ static enum target_result open_segment(struct target *t, const char *path)
 	if (t->fd < 0)
 		t->fd = open(path, O_RDONLY | flags);
 	if (t->fd < 0)
-		return errno == EACCES || errno == EPERM ? TARGET_NOT_ALLOWED :
-		    errno == ENOENT || errno == ESRCH ? TARGET_NO_PROCESS :
-		    TARGET_FAILED;
+		return target_result_of(errno);
 	if (!is_safe_to_map(t->fd, &t->size) || !map_segment(t))
 		return TARGET_DAMAGED;
 	t->header = *(volatile struct segment *)t->segment;

@@ -40,6 +40,8 @@ enum target_result {
  * pid and command are is known of any process that exists. */
 enum target_result target_open(struct target *target, pid_t pid);
 void target_close(struct target *target);
+/* What it says of a process that a file of its in /proc could not be opened: by errno. */
+enum target_result target_result_of(int error);
 /* What a result means, for a message: "process ended", "permission denied"... */
 const char *target_explain(enum target_result result);
 

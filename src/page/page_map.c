@@ -240,11 +240,8 @@ size_t page_map_resident(void)
 	void *last = NULL;
 
 	lock_acquire(&page_map_lock);
-	for (size_t piece = 0; piece < PIECES; piece++) {
-		if (!writable[piece / 64])
-			piece |= 63; /* none of these 64 */
-		if (!(writable[piece / 64] >> piece % 64 & 1))
-			continue;
+	for (size_t piece = page_map_piece_from(writable, 0); piece < PIECES;
+	    piece = page_map_piece_from(writable, piece + 1)) {
 		total += os_resident(&map_of(piece * PIECE_GRANULES)[piece * PIECE_GRANULES],
 		    PAGE_MAP_PIECE);
 		void *leaf = (void *)flag_load(&leaves[piece * PIECE_GRANULES >> LG_LEAF]);

@@ -116,4 +116,15 @@ extern const struct page_map_places {
 	const AO_t *leaves;
 } page_map_places;
 
+/* The first piece from that one on that is in writable; PIECES: none. */
+static inline size_t page_map_piece_from(const uint64_t *writable, size_t piece)
+{
+	for (; piece < PIECES; piece = (piece | 63) + 1) {
+		uint64_t bits = writable[piece / 64] >> piece % 64;
+		if (bits)
+			return piece + (size_t)__builtin_ctzl(bits);
+	}
+	return PIECES;
+}
+
 #endif
