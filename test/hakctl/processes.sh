@@ -198,6 +198,19 @@ json '.sites | length == 1 and .[0].name == "site" and .[0].allocated >= 5000000
 is 0 stats "$pid" --sites
 says '^  site +[5-7]\.[0-9]+ MiB'
 is 0 purge "$pid" --site site
+# How many rules lead to it: none is counted that goes, or leads elsewhere now.
+rules() {
+	sleep 0.02
+	is 0 stats "$pid" --sites --json
+	json "[.sites[] | .name + \" \" + (.rules | tostring)] == $1"
+}
+rules '["site 1"]'
+is 0 site "$pid" add 'libother.so=site'
+rules '["site 2"]'
+is 0 site "$pid" add 'libother.so=other'
+rules '["site 1", "other 1"]'
+is 0 site "$pid" remove 'libsite.so'
+rules '["site 0", "other 1"]'
 
 # ---- Busy with 16 threads; many hakctls at once, that set what the others do
 subject spin 16
