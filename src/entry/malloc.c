@@ -227,8 +227,12 @@ static void *allocate_class(size_t class, size_t size, size_t alignment,
 {
 	if (class == CLASS_WHALE)
 		return allocate_whale(size, alignment, route, zeroed);
-	return route.cache ? tcache_alloc(route.cache, class, zeroed) :
-	    allocate_uncached(class, route.arena_id, zeroed);
+	if (!route.cache)
+		return allocate_uncached(class, route.arena_id, zeroed);
+	void *p = tcache_alloc(route.cache, class, zeroed);
+	if (p && route.cache->is_explicit && tcache_get())
+		tcache_count_allocated(size_class_size(class));
+	return p;
 }
 
 /* Memory ran out in one shape: let go of all that is free in any other. */
@@ -322,8 +326,11 @@ void deallocate_to(void *p, struct tcache *cache)
 {
 	unsigned entry = p ? entry_to_free(p) : 0;
 
-	if (entry)
-		tcache_free_to(cache, p, entry);
+	if (!entry)
+		return;
+	tcache_free_to(cache, p, entry);
+	if (tcache_get())
+		tcache_count_freed(size_class_size(entry % CLASSES));
 }
 
 size_t usable_size(const void *p)

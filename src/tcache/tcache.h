@@ -193,7 +193,7 @@ void tcache_set_max(struct tcache *t, size_t size);
 struct tcache *tcache_create_explicit(void);
 void tcache_destroy_explicit(struct tcache *t);
 
-/* Bytes that went past the stacks, of the calling thread. */
+/* Bytes that went past the stacks of the calling thread. */
 void tcache_count_allocated(size_t bytes);
 void tcache_count_freed(size_t bytes);
 /* Bring t->bytes up to date. */

@@ -564,9 +564,12 @@ START_TEST(explicit_caches_keep_what_they_are_given)
 	size_t length = sizeof(cache);
 
 	ck_assert_int_eq(hak_mallctl("tcache.create", &cache, &length, NULL, 0), 0);
+	uint64_t allocated = get("thread.allocated"), freed = get("thread.deallocated");
 	void *p = hak_mallocx(64, HAK_TCACHE(cache));
 	hak_dallocx(p, HAK_TCACHE(cache));
 	ck_assert_ptr_eq(hak_mallocx(64, HAK_TCACHE(cache)), p);
+	ck_assert_uint_eq(get("thread.allocated") - allocated, 2 * 64);
+	ck_assert_uint_eq(get("thread.deallocated") - freed, 64);
 	hak_dallocx(p, HAK_TCACHE(cache));
 	ck_assert_int_eq(hak_mallctl("tcache.flush", NULL, NULL, &cache, sizeof(cache)), 0);
 	ck_assert_int_eq(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)), 0);
