@@ -221,6 +221,13 @@ static void *allocate_whale(size_t size, size_t alignment, struct route route,
 	return p;
 }
 
+/* What goes through such a cache is the calling thread's, but in none of its stacks'
+ * counts. */
+static bool is_counted_here(const struct tcache *cache)
+{
+	return cache->is_explicit && tcache_get();
+}
+
 /* An object of the class, by the way that the caller asked for. */
 static void *allocate_class(size_t class, size_t size, size_t alignment,
     struct route route, bool *zeroed)
@@ -230,7 +237,7 @@ static void *allocate_class(size_t class, size_t size, size_t alignment,
 	if (!route.cache)
 		return allocate_uncached(class, route.arena_id, zeroed);
 	void *p = tcache_alloc(route.cache, class, zeroed);
-	if (p && route.cache->is_explicit && tcache_get())
+	if (p && is_counted_here(route.cache))
 		tcache_count_allocated(size_class_size(class));
 	return p;
 }
@@ -329,7 +336,7 @@ void deallocate_to(void *p, struct tcache *cache)
 	if (!entry)
 		return;
 	tcache_free_to(cache, p, entry);
-	if (tcache_get())
+	if (is_counted_here(cache))
 		tcache_count_freed(size_class_size(entry % CLASSES));
 }
 
