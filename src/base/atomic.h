@@ -63,9 +63,15 @@ static inline void counter_add_owned(AO_t *counter, size_t n)
 #define pointer_advance(pointer, n) \
 	__asm__("addq %1, %0" : "+m"(*(pointer)) \
 	    : "i"((n) * (ptrdiff_t)sizeof(void *)) : "cc")
+/* No instruction: the compiler would compute index's address apart for its two uses, and
+ * move result to rax at the end, where it can be from the start. */
+#define keep_apart(index, result) __asm__("" : "+r"(index) : "a"(result))
 #else
 #define counter_bump(counter) ((void)++*(counter))
 #define pointer_advance(pointer, n) ((void)(*(pointer) += (n)))
+#endif
+#ifndef keep_apart
+#define keep_apart(index, result) ((void)0)
 #endif
 
 static inline size_t flag_load(const AO_t *flag)

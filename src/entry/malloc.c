@@ -21,7 +21,7 @@ static void free_elsewhere(void *p);
 static void free_refused(void *p, size_t class, struct tcache *t);
 static void *calloc_slow(size_t size, const void *caller);
 
-/* Up to TINY_MAX 15 instructions, above 22. */
+/* Up to TINY_MAX 14 instructions, above 20. */
 HOT_PATH void *hak_malloc(size_t size)
 {
 	void *p = malloc_cached(size);
@@ -38,7 +38,7 @@ __asm__(".pushsection .text.hak_free, \"ax\", @progbits; .p2align 6; "
 #else
 #define MID_LINE
 #endif
-/* 20 instructions: one load and one compare tell owner and class together. */
+/* 21 instructions: one load and one compare tell owner and class together. */
 MID_LINE void hak_free(void *p)
 {
 	struct tcache *t = tcache_self;

@@ -14,11 +14,11 @@
  * often than once in RARE_ALLOCS, to what BASE_* allow, and where refills and
  * flushes alternate (so that a larger one would have saved them) to what
  * GROWN_* allow. */
-#define START 6u
+#define START 5u
 #define RARE_ALLOCS 1024u
-#define BASE_OBJECTS 254u
+#define BASE_OBJECTS 253u
 #define BASE_BYTES (32 * KiB)
-#define GROWN_OBJECTS 1022u
+#define GROWN_OBJECTS 1021u
 #define GROWN_BYTES (256 * KiB)
 #define L25_BYTES (1 * MiB)
 /* Growth beyond BASE_* ends at this much capacity, of a thread and of all. */
@@ -57,7 +57,7 @@
 #define JUDGE_OPERATIONS 65536u
 #define WAIT_SHARE 128u
 
-static void *const no_room[] = { TCACHE_FULL, NULL };
+static void *const no_room[TCACHE_MARKS] = { TCACHE_FULL };
 #define NO_ROOM ((void **)&no_room[1])
 
 const struct tcache tcache_none = {
@@ -144,7 +144,7 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 /* Whole cache lines: no other thread may write beside it. */
 static size_t slots_bytes(unsigned capacity)
 {
-	return round_up((capacity + 2) * sizeof(void *), CACHE_LINE);
+	return round_up((capacity + TCACHE_MARKS) * sizeof(void *), CACHE_LINE);
 }
 
 /* Give a bin a stack of that capacity, which may be 0, and move its objects there. */
@@ -263,11 +263,15 @@ static bool flush_aside(struct tcache *t, size_t class)
 	return from > to && bin_flush(&t->arena->bins[class], &b->slots[to], from - to);
 }
 
-/* Was it the last to be laid aside, and nobody took it since? Freed twice, then. */
+/* Was it one of the last two to be laid aside, and nobody took it since? Freed twice,
+ * then. */
 ALWAYS_INLINE bool is_on_top(const struct cache_bin *b, const void *object)
 {
-	return unlikely(b->slots[b->aside_to] == object) &&
-	    b->aside_to < AO_int_load_acquire((const volatile unsigned *)&b->aside_from);
+	void *const *top = &b->slots[b->aside_to];
+
+	return unlikely(tcache_is_on_top(top, object)) &&
+	    b->aside_to + (*top != object) <
+	    AO_int_load_acquire((const volatile unsigned *)&b->aside_from);
 }
 
 /* False: there is no room, or it is freed twice. */
@@ -395,7 +399,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	else if (!b->slots)
 		resize(t, class, clamp(start_capacity(class), 1, most));
 	else if (!rare && b->capacity < most)
-		resize(t, class, clamp(2u * b->capacity + 2, 1, most));
+		resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
 }
 
 /* A bin whose stack did not move since the last visit is idle: empty it. */
@@ -424,7 +428,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 	}
 	if (tcache_push(t, class, object))
 		return;
-	if (unlikely(*t->heads[class] == object))
+	if (unlikely(tcache_is_on_top(t->heads[class], object)))
 		log_fatal("free(%p): double free", object);
 	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);

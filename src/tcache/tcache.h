@@ -1,12 +1,13 @@
 /*
  * Per-thread caches. For each class a stack of pointers:
  *
- *     slots[0]   slots[1] ...            head ...             slots[room - 1]
- *     FULL       (room for frees)        the objects          NULL
+ *     slots[0]   slots[1] ...            head ...             slots[capacity + 1]
+ *     FULL       (room for frees)        the objects          NULL        NULL
  *                <-- free pushes here    --> malloc pops
  *
- * The two marks bound the stack, so that head is all that the fast paths need:
- * *head == NULL is empty, head[-1] == FULL is full. A class without a stack (its
+ * The marks bound the stack, so that head is all that the fast paths need:
+ * *head == NULL is empty, head[-1] == FULL is full. The second NULL is there because
+ * free looks at the two objects on top, also where there are none. A class without a stack (its
  * layer is off, or it was never used) points at a stack without room, which is
  * empty and full at once; so does everything in tcache_none, which a thread has
  * before its first slow path and after its end.
@@ -39,6 +40,7 @@
 #include "arena/arena.h"
 
 #define TCACHE_FULL ((void *)1)
+#define TCACHE_MARKS 3u
 /* Open parcels of a thread, by arena. */
 #define OPEN_PARCELS 8u
 
@@ -46,7 +48,7 @@ enum slow_event { EVENT_NONE, EVENT_REFILL, EVENT_FLUSH };
 
 struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
-	uint16_t capacity;    /* objects; slots has two more */
+	uint16_t capacity;    /* objects; slots has TCACHE_MARKS more */
 	uint8_t last_event;
 	uint32_t freed;       /* objects flushed with no allocation between */
 	bool is_aside;        /* changed under aside_lock */
@@ -128,6 +130,7 @@ ALWAYS_INLINE void *tcache_pop(struct tcache *t, size_t class)
 
 	if (likely(object)) {
 		pointer_advance(&t->heads[class], 1);
+		keep_apart(class, object);
 #if HAK_STATS
 		counter_bump(&t->allocs[class]);
 #endif
@@ -135,13 +138,19 @@ ALWAYS_INLINE void *tcache_pop(struct tcache *t, size_t class)
 	return object;
 }
 
+/* Freed twice, in a row or with one other object in between: the order in which a list
+ * through the objects would be led in a circle. */
+ALWAYS_INLINE bool tcache_is_on_top(void *const *head, const void *object)
+{
+	return head[0] == object || head[1] == object;
+}
+
 /* False: not for this stack; the slow path finds out why. */
 ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
 {
 	void **head = t->heads[class];
 
-	/* Freed twice in a row is seen here at once. */
-	if (unlikely(*head == object || head[-1] == TCACHE_FULL))
+	if (unlikely(tcache_is_on_top(head, object) || head[-1] == TCACHE_FULL))
 		return false;
 	head[-1] = object;
 	pointer_advance(&t->heads[class], -1);

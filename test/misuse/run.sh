@@ -47,6 +47,7 @@ all() {
 	export HAKMEM_CONF="$1"
 	misuse double double_free_tiny double_free_small \
 	    double_free_small_between double_free_small_delayed \
+	    double_free_interleaved \
 	    double_free_medium double_free_medium_delayed double_free_large \
 	    double_free_whale double_free_whale_delayed double_free_aligned \
 	    double_free_other_thread double_free_by_other_thread \
