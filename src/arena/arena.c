@@ -143,12 +143,49 @@ void arena_get_name(struct arena *arena, char name[ARENA_NAME])
 	lock_release(&arenas_lock);
 }
 
+size_t arena_class_of(const struct arena *arena, const void *object)
+{
+	unsigned entry = page_map_get(object);
+	size_t class = entry % CLASSES;
+
+	if (unlikely(entry >> LG_CLASSES != arena->id || class == CLASS_NONE ||
+	    class >= CLASS_WHALE))
+		misuse_of_free(object);
+	return class;
+}
+
+/* Holds drain_lock. */
+static void drain_inbox(struct arena *arena)
+{
+	struct parcel *next;
+
+	for (struct parcel *p = inbox_take(&arena->inbox); p; p = next) {
+		next = p->next;
+		for (size_t i = 0; i < arena_parcel_objects(arena, p); i++)
+			bin_flush(&arena->bins[arena_class_of(arena, p->objects[i])],
+			    &p->objects[i], 1);
+		parcel_delete(p);
+	}
+}
+
+void arena_drain_inbox(struct arena *arena)
+{
+	if (!lock_try(&arena->drain_lock))
+		return;
+	drain_inbox(arena);
+	lock_release(&arena->drain_lock);
+}
+
 void arena_reset(struct arena *arena)
 {
 	struct chunk_view chunk;
 	void *whale;
 
-	arena_drain_inbox(arena);
+	/* To the end: what another thread took from the inbox must not come home after
+	 * its slab went. */
+	lock_acquire(&arena->drain_lock);
+	drain_inbox(arena);
+	counter_add(&arena->generation, 1);
 	/* First: the background thread must not return to a slab what is in them. */
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		bin_reset(&arena->bins[c]);
@@ -163,6 +200,7 @@ void arena_reset(struct arena *arena)
 		}
 	while ((whale = whale_any_of(arena->id)))
 		whale_free(whale);
+	lock_release(&arena->drain_lock);
 }
 
 void arena_destroy(struct arena *arena)
@@ -181,17 +219,20 @@ static unsigned thread_hash(void)
 	    0x9e3779b97f4a7c15u >> 40);
 }
 
-struct arena *arena_join(void)
+struct arena *arena_join(const struct arena *had)
 {
 	unsigned in_use = (unsigned)flag_load(&arenas_in_use);
 	unsigned start = thread_hash() % in_use;
 	struct arena *best = NULL;
+	size_t fewest = 0;
 
 	for (unsigned i = 0; i < in_use; i++) {
 		struct arena *arena = arena_ensure(1 + (start + i) % in_use);
-		if (arena && (!best ||
-		    counter_get(&arena->threads) < counter_get(&best->threads)))
+		size_t others = arena ? counter_get(&arena->threads) - (arena == had) : 0;
+		if (arena && (!best || others < fewest)) {
 			best = arena;
+			fewest = others;
+		}
 	}
 	if (best)
 		counter_add(&best->threads, 1);
@@ -216,30 +257,6 @@ bool arena_free(unsigned id, size_t class, void *object)
 	if (unlikely(!arena))
 		misuse_of_free(object);
 	return bin_return(&arena->bins[class], &object, 1);
-}
-
-size_t arena_class_of(const struct arena *arena, const void *object)
-{
-	unsigned entry = page_map_get(object);
-	size_t class = entry % CLASSES;
-
-	if (unlikely(entry >> LG_CLASSES != arena->id || class == CLASS_NONE ||
-	    class >= CLASS_WHALE))
-		misuse_of_free(object);
-	return class;
-}
-
-void arena_drain_inbox(struct arena *arena)
-{
-	struct parcel *next;
-
-	for (struct parcel *p = inbox_take(&arena->inbox); p; p = next) {
-		next = p->next;
-		for (size_t i = 0; i < p->count; i++)
-			bin_flush(&arena->bins[arena_class_of(arena, p->objects[i])],
-			    &p->objects[i], 1);
-		parcel_delete(p);
-	}
 }
 
 static size_t live_bytes(const struct arena *arena)
@@ -282,25 +299,15 @@ static void each_bin_lock(void (*act)(struct lock *))
 				act(&arena->bins[c].lock);
 }
 
-static void acquire(struct lock *lock)
-{
-	lock_acquire(lock);
-}
-
-static void release(struct lock *lock)
-{
-	lock_release(lock);
-}
-
 void arenas_lock_all(void)
 {
 	lock_acquire(&arenas_lock);
-	each_bin_lock(acquire);
+	each_bin_lock(lock_acquire);
 }
 
 void arenas_unlock_all(void)
 {
-	each_bin_lock(release);
+	each_bin_lock(lock_release);
 	lock_release(&arenas_lock);
 }
 
@@ -309,8 +316,10 @@ void arenas_after_fork_in_child(void)
 	struct arena *arena;
 
 	for (unsigned id = 1; id <= arenas_max(); id++)
-		if ((arena = arena_get(id)))
+		if ((arena = arena_get(id))) {
 			counter_sub(&arena->threads, counter_get(&arena->threads));
+			lock_init(&arena->drain_lock);
+		}
 	each_bin_lock(lock_init);
 	lock_init(&arenas_lock);
 }

@@ -5,7 +5,7 @@
  * found locks taken in too large a share of its operations (tcache/ judges).
  *
  * Lock order, for the layers from here down (fork takes them so):
- *   arenas_lock, each arena's bins in order, page_heap_lock, whale_lock,
+ *   arenas_lock, a drain_lock, each arena's bins in order, page_heap_lock, whale_lock,
  *   page_map_lock, metadata_lock
  */
 #ifndef HAK_ARENA_ARENA_H
@@ -30,7 +30,9 @@ struct arena {
 	bool is_site;        /* by a name: may be asked for again at any time */
 	bool is_destroyed;   /* and may be created again */
 	char name[ARENA_NAME];
+	AO_t generation; /* how often it was reset: what was freed before is not there */
 	struct inbox inbox;
+	struct lock drain_lock; /* of who moves the inbox into the bins */
 	struct bin bins[CLASSES];
 };
 
@@ -59,15 +61,17 @@ struct arena *arena_ensure(unsigned id);
 struct arena *arena_create(const char *name);
 void arena_set_name(struct arena *arena, const char *name);
 void arena_get_name(struct arena *arena, char name[ARENA_NAME]);
-/* Free all its objects. No thread may use the arena or its objects. */
+/* Free all its objects. No thread may use the arena or its objects; what was freed
+ * before may still be on its way home. */
 void arena_reset(struct arena *arena);
 /* Reset, and let arena_create have it again. Only what it made. */
 void arena_destroy(struct arena *arena);
 
 /* An arena for the calling thread, among those in use: the one with the fewest
- * threads, from a place that the thread's hash picks. Counts the thread. NULL: no
- * memory. */
-struct arena *arena_join(void);
+ * others, from a place that the thread's hash picks. Counts the thread, which is to
+ * leave the arena that it had (NULL: none). NULL: no memory. */
+struct arena *arena_join(const struct arena *had);
+/* Of its objects the thread's cache has none any more. */
 void arena_leave(struct arena *arena);
 
 /* One more arena in use, if in_use is how many there are. */
@@ -78,7 +82,13 @@ bool arena_free(unsigned id, size_t class, void *object);
 /* The class of an object that a parcel brought. One that is not the arena's any
  * more was freed twice: reported, abort. */
 size_t arena_class_of(const struct arena *arena, const void *object);
-/* Move what lies in the inbox into the bins. */
+/* How many objects of a parcel are the arena's: all, or none since it was reset. */
+static inline size_t arena_parcel_objects(const struct arena *arena,
+    const struct parcel *parcel)
+{
+	return parcel->generation == flag_load(&arena->generation) ? parcel->count : 0;
+}
+/* Move what lies in the inbox into the bins, unless another thread does. */
 void arena_drain_inbox(struct arena *arena);
 /* bin_purge over the arena; true while something is left to age. */
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all);

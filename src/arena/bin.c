@@ -269,6 +269,13 @@ static void depot_age(struct bin *bin, bool all)
 	bin->depot_idle = bin->depot_count;
 }
 
+/* Did nothing come back to the slab for so long? It may have been freed into after now
+ * was read. */
+static bool has_aged(const struct slab *slab, uint64_t now_ms, uint32_t age_ms)
+{
+	return (int64_t)(int32_t)((uint32_t)now_ms - slab->freed_ms) >= age_ms;
+}
+
 static void release_empties(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
 {
 	struct link *link = bin->empty.prev;
@@ -276,7 +283,7 @@ static void release_empties(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
 	while (link != &bin->empty) {
 		struct slab *slab = container_of(link, struct slab, by_fullness);
 		link = link->prev;
-		if ((uint32_t)now_ms - slab->freed_ms >= age_ms)
+		if (has_aged(slab, now_ms, age_ms))
 			slab_release(bin, slab);
 	}
 }
@@ -292,7 +299,7 @@ static bool purge_slabs(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
 		struct slab *slab = container_of(bin->to_purge.next,
 		    struct slab, to_purge);
 		list_remove(&slab->to_purge);
-		if ((uint32_t)now_ms - slab->freed_ms >= age_ms)
+		if (has_aged(slab, now_ms, age_ms))
 			counter_add_owned(&bin->purged_bytes, slab_purge(slab));
 		else
 			list_append(&bin->to_purge, &slab->to_purge);

@@ -10,13 +10,14 @@
 #include "base/atomic.h"
 
 /* Half a KiB with its header. */
-#define PARCEL_OBJECTS 62u
+#define PARCEL_OBJECTS 61u
 
 struct parcel {
 	struct parcel *next;
 	uint16_t arena; /* id: what the objects were of when they were freed */
 	uint16_t count;
 	uint32_t bytes;
+	size_t generation; /* the arena's when its objects were freed */
 	void *objects[PARCEL_OBJECTS];
 };
 

@@ -56,7 +56,7 @@ static void before_fork(void)
 	lock_acquire(&init_lock);
 	lock_acquire(&control_lock);
 	lock_acquire(&site_lock);
-	lock_acquire(&tcaches_lock);
+	tcaches_lock_all();
 	arenas_lock_all();
 	lock_acquire(&page_heap_lock);
 	lock_acquire(&whale_lock);
@@ -71,7 +71,7 @@ static void after_fork_in_parent(void)
 	lock_release(&whale_lock);
 	lock_release(&page_heap_lock);
 	arenas_unlock_all();
-	lock_release(&tcaches_lock);
+	tcaches_unlock_all();
 	lock_release(&site_lock);
 	lock_release(&control_lock);
 	lock_release(&init_lock);

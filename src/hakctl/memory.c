@@ -208,7 +208,9 @@ static void look_at_parcels(const struct tcache *t, struct tcache_view *view)
 		if (!t->parcels[i])
 			continue;
 		FETCH(parcel, t->parcels[i]);
-		for (size_t k = 0; k < parcel.count && k < PARCEL_OBJECTS; k++) {
+		struct arena *arena = arena_get(parcel.arena);
+		size_t n = arena ? arena_parcel_objects(arena, &parcel) : 0;
+		for (size_t k = 0; k < n && k < PARCEL_OBJECTS; k++) {
 			size_t granule = (uintptr_t)parcel.objects[k] >> LG_GRANULE;
 			if (granule >= process.page_map.first && granule < process.page_map.end)
 				FETCH(view->entries[view->remote++],

@@ -357,23 +357,24 @@ static void begin_period(uint64_t now)
 
 size_t whale_purge(bool all)
 {
-	uint64_t now = os_now_ms();
 	ssize_t decay_ms = setting_ms(&settings.dirty_decay_ms);
 	size_t total = 0;
 
 	lock_acquire(&whale_lock);
+	/* Under the lock: nothing in the cache is younger. */
+	uint64_t now = os_now_ms();
 	if (decay_ms >= 0 && now - peak_ms > (uint64_t)decay_ms)
 		begin_period(now);
-	lock_release(&whale_lock);
-	for (;;) {
-		lock_acquire(&whale_lock);
-		struct whale *w = cache_evict(now, all);
+	struct whale *w;
+	while ((w = cache_evict(now, all))) {
 		lock_release(&whale_lock);
-		if (!w)
-			return total;
 		total += w->mapped;
 		whale_drop(w);
+		lock_acquire(&whale_lock);
+		now = os_now_ms();
 	}
+	lock_release(&whale_lock);
+	return total;
 }
 
 void whale_free(void *p)

@@ -396,7 +396,7 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 		lay_aside_with(t, class);
 	else if (class >= CLASS_L25 && (freeing || counter_get(&b->misses) < L25_MISSES))
 		return;
-	else if (!b->slots)
+	else if (!b->capacity)
 		resize(t, class, clamp(start_capacity(class), 1, most));
 	else if (!rare && b->capacity < most)
 		resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
@@ -452,7 +452,7 @@ static void open_inbox(struct tcache *t)
 
 	for (struct parcel *p = inbox_take(&t->arena->inbox); p; p = next) {
 		next = p->next;
-		for (size_t i = 0; i < p->count; i++) {
+		for (size_t i = 0; i < arena_parcel_objects(t->arena, p); i++) {
 			size_t class = arena_class_of(t->arena, p->objects[i]);
 			/* Its free was counted where it was made. */
 			lock_acquire(&t->aside_lock);
@@ -502,10 +502,12 @@ static void rejoin(struct tcache *t)
 	t->seen_in_use = flag_load(&arenas_in_use);
 	if (t->is_bound)
 		return;
-	arena_leave(old);
-	struct arena *arena = arena_join();
-	if (arena && arena != old)
+	struct arena *arena = arena_join(old);
+	if (!arena)
+		return;
+	if (arena != old)
 		change_arena(t, arena);
+	arena_leave(old);
 }
 
 static struct tcache *add_site(struct tcache *own, struct arena *arena);
@@ -604,6 +606,7 @@ static void *refill(struct tcache *t, size_t class, bool *zeroed)
 
 	if (size_class_size(class) < CACHE_LINE && counter_get(&b->misses) == 0) {
 		n = (unsigned)round_up(n, size_class_line_group(class));
+		hak_assert(n <= b->capacity);
 		got = bin_refill_lines(bin, bottom - n, n);
 		if (zeroed)
 			*zeroed = false;
@@ -669,7 +672,8 @@ static void free_remote(struct tcache *t, void *object, unsigned entry)
 	size_t class = entry % CLASSES;
 	struct parcel **slot = &t->parcels[arena_id % OPEN_PARCELS];
 
-	if (unlikely(!arena_get(arena_id)))
+	struct arena *arena = arena_get(arena_id);
+	if (unlikely(!arena))
 		misuse_of_free(object);
 	if (*slot && (*slot)->arena != arena_id)
 		send(t, slot);
@@ -679,6 +683,12 @@ static void free_remote(struct tcache *t, void *object, unsigned entry)
 		return;
 	}
 	struct parcel *p = *slot;
+	size_t generation = flag_load(&arena->generation);
+	if (p->generation != generation) {
+		p->count = 0;
+		p->bytes = 0;
+	}
+	p->generation = generation;
 	p->arena = (uint16_t)arena_id;
 	p->objects[p->count++] = object;
 	p->bytes += (uint32_t)size_class_size(class);
@@ -697,10 +707,7 @@ static NO_INLINE void lay_aside_slow(struct tcache *t, size_t class, void *objec
 {
 	/* What is laid aside says nothing of the other stacks: those that rest are to
 	 * be seen all the same. */
-	if (++t->slow_events % COLLECT_EVENTS == 0)
-		collect_step(t);
-	push_aside(t, class, object);
-	ask_if_due(t);
+	tcache_free_to(t, object, page_map_entry(t->arena->id, class));
 }
 
 void tcache_lay_aside(struct tcache *t, size_t class, void *object)
@@ -777,11 +784,12 @@ void tcache_flush_own(void)
 void tcache_bind(struct tcache *t, struct arena *arena)
 {
 	t->is_bound = true;
-	if (arena == t->arena)
+	struct arena *old = t->arena;
+	if (arena == old)
 		return;
-	arena_leave(t->arena);
 	counter_add(&arena->threads, 1);
 	change_arena(t, arena);
+	arena_leave(old);
 }
 
 void tcache_enable(struct tcache *t, bool on)
@@ -871,6 +879,7 @@ static void tcache_delete(struct tcache *t)
 {
 	flush_all(t);
 	count_allocs(t);
+	arena_leave(t->arena);
 	lock_acquire(&tcaches_lock);
 	list_remove(&t->link);
 	count_ended(t);
@@ -894,7 +903,6 @@ static void delete_sites(struct tcache *t)
 		t->sites = site->next_site;
 		send_parcels(site);
 		t->ask_background |= site->ask_background;
-		arena_leave(site->arena);
 		tcache_delete(site);
 	}
 }
@@ -918,14 +926,16 @@ static void thread_exit(void *unused)
 	bool ask = t->ask_background;
 	t->ask_background = false;
 	tcache_self = (struct tcache *)&tcache_none;
-	arena_leave(t->arena);
+	struct arena *arena = t->arena;
 	/* What the program set for the thread is not for the next one. */
 	bool as_made = !t->is_bound && t->is_off == !options.tcache &&
 	    t->class_max == class_within(options.tcache_max);
-	if (as_made && park(t))
+	if (as_made && park(t)) {
 		ask = true;
-	else
+		arena_leave(arena);
+	} else {
 		tcache_delete(t);
+	}
 	if (ask)
 		background_ask();
 }
@@ -946,7 +956,7 @@ static struct tcache *tcache_create(struct arena *arena)
 	t->is_bound = arena != NULL;
 	if (arena)
 		counter_add(&arena->threads, 1);
-	else if (!(arena = arena_join())) {
+	else if (!(arena = arena_join(NULL))) {
 		metadata_free(t, sizeof(*t));
 		return NULL;
 	}
@@ -1008,7 +1018,6 @@ struct tcache *tcache_create_explicit(void)
 void tcache_destroy_explicit(struct tcache *t)
 {
 	send_parcels(t);
-	arena_leave(t->arena);
 	tcache_delete(t);
 }
 
@@ -1048,10 +1057,31 @@ static bool is_site_of(const struct tcache *own, const struct tcache *t)
 	return site != NULL;
 }
 
+/* Explicit caches alone live on in a child whatever thread was using them. */
+static void each_explicit_lock(void (*act)(struct lock *))
+{
+	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
+		struct tcache *t = container_of(l, struct tcache, link);
+		if (t->is_explicit)
+			act(&t->aside_lock);
+	}
+}
+
+void tcaches_lock_all(void)
+{
+	lock_acquire(&tcaches_lock);
+	each_explicit_lock(lock_acquire);
+}
+
+void tcaches_unlock_all(void)
+{
+	each_explicit_lock(lock_release);
+	lock_release(&tcaches_lock);
+}
+
 void tcaches_after_fork_in_child(void)
 {
 	struct tcache *own = tcache_self;
-
 	struct link *l = tcaches.next;
 
 	lock_init(&tcaches_lock);
@@ -1082,7 +1112,8 @@ RACY_READER static void look_at_parcels(const struct tcache *t, struct tcache_vi
 {
 	for (unsigned i = 0; i < OPEN_PARCELS; i++) {
 		const struct parcel *p = t->parcels[i];
-		for (size_t k = 0; p && k < p->count && k < PARCEL_OBJECTS; k++)
+		size_t n = p ? arena_parcel_objects(arena_get(p->arena), p) : 0;
+		for (size_t k = 0; k < n && k < PARCEL_OBJECTS; k++)
 			view->entries[view->remote++] =
 			    (uint16_t)page_map_get(p->objects[k]);
 	}

@@ -121,7 +121,7 @@ struct tcache {
 extern const struct tcache tcache_none;
 extern __thread struct tcache *tcache_self
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
-extern struct lock tcaches_lock; /* before arenas_lock in the order; for fork */
+extern struct lock tcaches_lock; /* for its counters */
 
 /* An object of the class, or NULL: none here. */
 ALWAYS_INLINE void *tcache_pop(struct tcache *t, size_t class)
@@ -212,6 +212,9 @@ void tcache_count(struct tcache *t);
  * they are, since nobody can tell what those threads were doing; what lay in them
  * stays allocated. */
 void tcaches_after_fork_in_child(void);
+/* For fork: what comes before arenas_lock in the order. */
+void tcaches_lock_all(void);
+void tcaches_unlock_all(void);
 
 /* visit is called with tcaches_lock held. hits, misses: of caches that are gone. */
 struct tcache_view;

@@ -72,6 +72,25 @@ allocate(void *arg)
 	return NULL;
 }
 
+/* Its cache lives on in a child, in whatever state the fork found it. */
+static void *
+free_to_explicit(void *arg)
+{
+	unsigned cache;
+	size_t length = sizeof(cache);
+	void *p[256];
+
+	CHECK(hak_mallctl("tcache.create", &cache, &length, NULL, 0) == 0);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		for (int i = 0; i < 256; i++)
+			p[i] = hak_mallocx(96, HAK_TCACHE_NONE);
+		for (int i = 0; i < 256; i++)
+			hak_dallocx(p[i], HAK_TCACHE(cache));
+	}
+	CHECK(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)) == 0);
+	return arg;
+}
+
 static void *
 allocate_a_little(void *arg)
 {
@@ -103,6 +122,7 @@ child(unsigned round)
 	size_t i;
 
 	alarm(CHILD_SECONDS);
+	hak_malloc_trim(0);
 	use_all_sizes();
 	for (i = 0; i < SIZES; i++)
 		check_free(inherited[i], sizes[i]);
@@ -114,8 +134,6 @@ child(unsigned round)
 		    NULL) == 0);
 		pthread_join(thread, NULL);
 	}
-	if (round % 8 == 1)
-		hak_malloc_trim(0);
 	if (round % 8 == 2) {
 		int status;
 		pid_t pid = fork();
@@ -190,7 +208,7 @@ main(int argc, char **argv)
 {
 	unsigned forks = HAVE_SANITIZER ? 30 : 150;
 	int threads = 3;
-	pthread_t thread[64], forker;
+	pthread_t thread[64], forker, explicit[4];
 	size_t i;
 	int c, t;
 
@@ -212,6 +230,8 @@ main(int argc, char **argv)
 	for (t = 0; t < threads; t++)
 		CHECK(pthread_create(&thread[t], NULL, allocate,
 		    (void *)(uintptr_t)(t + 1)) == 0);
+	for (t = 0; t < 4; t++)
+		CHECK(pthread_create(&explicit[t], NULL, free_to_explicit, NULL) == 0);
 	/* From a thread, too, at the same time. */
 	CHECK(pthread_create(&forker, NULL, fork_often, &forks) == 0);
 	fork_often(&forks);
@@ -219,6 +239,8 @@ main(int argc, char **argv)
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (t = 0; t < threads; t++)
 		pthread_join(thread[t], NULL);
+	for (t = 0; t < 4; t++)
+		pthread_join(explicit[t], NULL);
 	for (i = 0; i < SIZES; i++)
 		check_free(inherited[i], sizes[i]);
 	printf("fork_storm: ok (%u forks)\n", 2 * forks);

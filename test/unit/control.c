@@ -462,6 +462,66 @@ START_TEST(frees_after_the_cache_came_back_lose_nothing)
 }
 END_TEST
 
+/* A thread that only freed a class, went without its cache for a moment and then
+ * allocates for the first time: each object once. */
+static void *free_toggle_allocate(void *context)
+{
+	static unsigned char *q[4000];
+	unsigned char **p = context;
+	size_t size = hak_malloc_usable_size(p[0]);
+
+	for (int i = 0; i < 3000; i++) {
+		if (i == 1000) {
+			set_bool("thread.tcache.enabled", false);
+			set_bool("thread.tcache.enabled", true);
+			q[0] = hak_malloc(size);
+		}
+		hak_free(p[i]);
+	}
+	hak_free(q[0]);
+	for (int round = 0; round < 50; round++) {
+		for (int i = 0; i < 4000; i++) {
+			q[i] = hak_malloc(size);
+			memset(q[i], 0, size);
+		}
+		for (int i = 0; i < 4000; i++)
+			ck_assert_msg(q[i][0]++ == 0, "%p twice", (void *)q[i]);
+		for (int i = 0; i < 4000; i++)
+			hak_free(q[i]);
+	}
+	return NULL;
+}
+
+START_TEST(a_first_refill_after_the_cache_came_back_stays_on_the_stack)
+{
+	static const size_t sizes[] = { 8, 16, 48 };
+	static void *p[3000];
+	pthread_t thread;
+
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < 3000; i++)
+			p[i] = hak_malloc(sizes[k]);
+		ck_assert_int_eq(pthread_create(&thread, NULL, free_toggle_allocate, p), 0);
+		pthread_join(thread, NULL);
+	}
+}
+END_TEST
+
+START_TEST(a_thread_that_only_frees_sees_its_layer_go)
+{
+	static void *p[60000];
+
+	for (int i = 0; i < 60000; i++)
+		p[i] = hak_malloc(128);
+	for (int i = 0; i < 30000; i++)
+		hak_free(p[i]);
+	set_bool("tls.tiny.enabled", false);
+	for (int i = 30000; i < 60000; i++)
+		hak_free(p[i]);
+	ck_assert_uint_eq(get("tls.tiny.bytes"), 0);
+}
+END_TEST
+
 START_TEST(what_never_decays_stays_in_the_whale_cache)
 {
 	ssize_t never = -1;
@@ -542,6 +602,35 @@ START_TEST(an_arena_is_made_used_reset_and_destroyed)
 	/* Those that threads use are not to be reset. */
 	ck_assert_int_eq(hak_mallctl("arena.0.reset", NULL, NULL, NULL, 0), EFAULT);
 	ck_assert_int_eq(hak_mallctl("arena.0.destroy", NULL, NULL, NULL, 0), EFAULT);
+}
+END_TEST
+
+/* Objects that were freed before a reset lie in the thread's parcel still: they must not
+ * come home to an arena that gave the same places out again. */
+START_TEST(a_reset_arena_forgets_what_was_on_its_way_home)
+{
+	unsigned arena;
+	size_t length = sizeof(arena);
+	char name[40];
+	unsigned char *p[200];
+
+	ck_assert_int_eq(hak_mallctl("arenas.create", &arena, &length, NULL, 0), 0);
+	int flags = HAK_ARENA(arena) | HAK_TCACHE_NONE;
+	for (int i = 0; i < 10; i++)
+		hak_free(hak_mallocx(100, flags));
+	snprintf(name, sizeof(name), "arena.%u.reset", arena);
+	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), 0);
+	for (int i = 0; i < 200; i++) {
+		p[i] = hak_mallocx(100, flags);
+		memset(p[i], 0, 100);
+		if (i == 100) {
+			hak_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+			snprintf(name, sizeof(name), "arena.%u.decay", arena);
+			ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), 0);
+		}
+	}
+	for (int i = 0; i < 200; i++)
+		ck_assert_msg(p[i][0]++ == 0, "%p twice", (void *)p[i]);
 }
 END_TEST
 
@@ -658,7 +747,10 @@ int main(void)
 	ADD(frees_after_the_cache_came_back_lose_nothing);
 	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(a_bulk_of_frees_lays_aside_what_rests);
+	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
+	ADD(a_thread_that_only_frees_sees_its_layer_go);
 	ADD(an_arena_is_made_used_reset_and_destroyed);
+	ADD(a_reset_arena_forgets_what_was_on_its_way_home);
 	ADD(a_thread_is_bound_to_an_arena);
 	ADD(explicit_caches_keep_what_they_are_given);
 	ADD(text_is_taken_and_refused_as_types_say);
