@@ -95,7 +95,8 @@ static void wake_clients(unsigned *word)
  * we never hold one of its. */
 static void leave_files(void)
 {
-	has_own_files = unshare(CLONE_FILES) == 0;
+	/* Past our own unshare, which waits for this thread's end. */
+	has_own_files = syscall(SYS_unshare, CLONE_FILES) == 0;
 	if (has_own_files && syscall(SYS_close_range, 0u, ~0u, 0u) != 0)
 		/* Before Linux 5.9: all that there can be, within reason. */
 		for (int fd = 0; fd < FILES_MAX && fd < sysconf(_SC_OPEN_MAX); fd++)

@@ -1,11 +1,13 @@
 /*
  * A process that changes its identity must take all of its threads along, and the
  * background thread is one that libc may not know of (page/thread.h): it ends before
- * the change, and a later slow path starts it anew.
+ * the change, and a later slow path starts it anew. So it does before a change of
+ * namespaces, some of which the kernel allows to processes of one thread alone.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <grp.h>
+#include <sched.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -34,7 +36,9 @@ static void *lookup(void **next, const char *name)
 	X(setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved)) \
 	X(setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved)) \
 	X(setgroups, (size_t n, const gid_t *groups), (n, groups)) \
-	X(initgroups, (const char *user, gid_t group), (user, group))
+	X(initgroups, (const char *user, gid_t group), (user, group)) \
+	X(unshare, (int what), (what)) \
+	X(setns, (int file, int type), (file, type))
 
 #define FOLLOW(name, parameters, arguments) \
 	static void *next_##name; \

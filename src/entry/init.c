@@ -1,6 +1,8 @@
+#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "arena/background.h"
 #include "base/log.h"
@@ -96,9 +98,17 @@ static void print_at_exit(void)
 	print_stats(NULL, NULL, options.stats_print_opts);
 }
 
-/* What may allocate, or should not run before the program's libraries do. */
-__attribute__((constructor)) static void start_process(void)
+/* What may allocate. The library is linked to start before all others (initfirst), libc
+ * among them: what their constructors register with pthread_atfork may allocate, so it
+ * must run before our locks are taken, and after they are released. */
+__attribute__((constructor)) static void start_process(int count, char **arguments,
+    char **environment)
 {
+	(void)count;
+	(void)arguments;
+	/* libc sets it when it starts. */
+	if (!environ)
+		environ = environment;
 	if (!entry_is_initialized())
 		entry_init();
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

@@ -63,12 +63,15 @@ static bool start_known_of(size_t stack_bytes)
 #define TCB_BYTES PAGE
 #define TLS_MAX (1 * MiB)
 #define JOIN_MS 1000
+#define GONE_TRIES 100
+#define GONE_NS 50000
 
 /* Stack, thread-local storage and control block, one above the other. Made once. */
 static char *memory;
 static size_t tls_bytes;
 /* The kernel's: not 0 while the thread lives; a futex that it wakes at the end. */
 static pid_t alive;
+static int number;        /* the last one's */
 static size_t tid_offset; /* in the control block; 0: not found */
 
 static char *thread_pointer(void)
@@ -171,10 +174,13 @@ static bool start_hidden(void)
 		return false;
 	char *own = make_control_block();
 	/* Without the number's place libc's locks would take it for their owner. */
-	return own && tid_offset && clone(run_hidden, memory + STACK_BYTES,
+	if (!own || !tid_offset)
+		return false;
+	number = clone(run_hidden, memory + STACK_BYTES,
 	    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
 	    CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
-	    own, &alive, own, &alive) != -1;
+	    own, &alive, own, &alive);
+	return number != -1;
 }
 
 bool thread_is_hidden(void)
@@ -198,12 +204,17 @@ bool thread_join(void)
 			return false;
 		syscall(SYS_futex, &alive, FUTEX_WAIT, tid, &wait, NULL, 0);
 	}
+	/* The kernel tells a little before the process is one of one thread again. */
+	for (int i = 0; i < GONE_TRIES && number > 0 &&
+	    syscall(SYS_tgkill, getpid(), number, 0) == 0; i++)
+		nanosleep(&(struct timespec) { .tv_nsec = GONE_NS }, NULL);
+	number = 0;
 	return true;
 }
 
 void thread_forget(void)
 {
-	alive = 0;
+	alive = number = 0;
 }
 
 #else

@@ -261,6 +261,15 @@ static void same_number(void)
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* The kernel refuses it to a process of two threads. */
+static void new_namespace(void)
+{
+	wait_for_thread();
+	if (unshare(CLONE_NEWUSER) != 0)
+		CHECK(errno != EINVAL);
+	wait_for_thread();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -272,6 +281,7 @@ static const struct {
 	{ "locks held", locks_held },
 	{ "freed locale", freed_locale },
 	{ "same number", same_number },
+	{ "new namespace", new_namespace },
 };
 
 int main(void)
