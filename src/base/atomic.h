@@ -52,6 +52,7 @@ static inline void counter_add_owned(AO_t *counter, size_t n)
 #endif
 #endif
 #if defined(HAK_TSAN)
+#define word_read(word) AO_load((const volatile AO_t *)(word))
 #define counter_bump(counter) counter_add_owned((counter), 1)
 #define pointer_advance(pointer, n) \
 	AO_store((volatile AO_t *)(pointer), \
@@ -69,6 +70,9 @@ static inline void counter_add_owned(AO_t *counter, size_t n)
 #else
 #define counter_bump(counter) ((void)++*(counter))
 #define pointer_advance(pointer, n) ((void)(*(pointer) += (n)))
+#endif
+#ifndef word_read
+#define word_read(word) (*(word))
 #endif
 #ifndef keep_apart
 #define keep_apart(index, result) ((void)0)

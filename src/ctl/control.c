@@ -302,7 +302,6 @@ static const size_t compiled_in = (size_t)HAK_TLS_TINY << LAYER_TINY |
 
 static int layers(size_t which, struct call *c)
 {
-	size_t old;
 	bool on = c->value->number;
 
 	if (c->action == READ) {
@@ -311,10 +310,7 @@ static int layers(size_t which, struct call *c)
 	}
 	if (on && !(compiled_in & which))
 		return ENOTSUP;
-	do
-		old = flag_load(&settings.layers);
-	while (!AO_compare_and_swap(&settings.layers, old,
-	    on ? old | (which & compiled_in) : old & ~which));
+	tcaches_set_layers(which, on ? which & compiled_in : 0);
 	return 0;
 }
 

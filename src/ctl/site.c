@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "page/page_map.h"
+#include "tcache/tcache.h"
 
 AO_t site_rules;
 struct lock site_lock = LOCK_INITIALIZER;
@@ -194,11 +195,7 @@ static void rules_changed(size_t count)
 	flag_store(&site_rules, count);
 	forget();
 	clear_entries();
-	size_t old;
-	do
-		old = flag_load(&settings.layers);
-	while (!AO_compare_and_swap(&settings.layers, old,
-	    count ? old | SETTING_SITES : old & ~SETTING_SITES));
+	tcaches_set_layers(SETTING_SITES, count ? SETTING_SITES : 0);
 }
 
 static size_t find_rule(const char *pattern)

@@ -44,7 +44,7 @@ MID_LINE void hak_free(void *p)
 	struct tcache *t = tcache_self;
 	size_t granule = (uintptr_t)p >> LG_GRANULE;
 
-	if (unlikely(granule >= t->map_limit))
+	if (unlikely(granule >= word_read(&t->map_limit)))
 		return free_slow(p);
 	size_t class = AO_short_load(&t->map[granule]) ^ t->tag;
 	if (unlikely(class >= CLASSES))
@@ -434,7 +434,7 @@ ALWAYS_INLINE void *realloc_for(void *p, size_t size, const void *caller)
 	const struct tcache *t = tcache_self;
 	size_t granule = (uintptr_t)p >> LG_GRANULE;
 	/* 0 of NULL, too: that granule is nobody's. */
-	size_t class = likely(granule < t->map_limit) ?
+	size_t class = likely(granule < word_read(&t->map_limit)) ?
 	    AO_short_load(&t->map[granule]) % CLASSES : CLASS_NONE;
 
 	if (likely(class - 1 < CLASS_WHALE - 1 && size - 1 < L25_MAX)) {

@@ -545,6 +545,30 @@ static SLOW_PATH void drop_stacks(struct tcache *t)
 	}
 }
 
+void tcaches_set_layers(size_t off, size_t on)
+{
+	size_t old;
+
+	do
+		old = flag_load(&settings.layers);
+	while (!AO_compare_and_swap(&settings.layers, old, (old & ~off) | on));
+	lock_acquire(&tcaches_lock);
+	for (struct link *l = tcaches.next; l != &tcaches; l = l->next)
+		/* Pairs with the exchange in follow. */
+		AO_store_release(&container_of(l, struct tcache, link)->map_limit, 0);
+	lock_release(&tcaches_lock);
+}
+
+/* Settings changed: of the thread's caches. */
+static SLOW_PATH void follow(struct tcache *t)
+{
+	/* Exchanged: whose 0 is taken away, the layers of that are seen. */
+	AO_compare_and_swap_full(&t->map_limit, 0, page_map.limit);
+	for (struct tcache *c = t; c; c = c == t ? t->sites : c->next_site)
+		if (flag_load(&settings.layers) != c->seen_layers)
+			drop_stacks(c);
+}
+
 static void judge_contention(struct tcache *t)
 {
 	size_t operations = t->slow_events + t->laid_aside;
@@ -751,6 +775,8 @@ NO_INLINE void tcache_free_slow(void *object, unsigned entry)
 			background_ask();
 		return;
 	}
+	if (unlikely(flag_load(&t->map_limit) != page_map.limit))
+		follow(t);
 	if (unlikely(t->sites != NULL)) {
 		t = cache_for_free(t, entry);
 		if (tcache_self != t && entry >> LG_CLASSES == t->arena->id &&

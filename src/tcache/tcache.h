@@ -28,6 +28,11 @@
  * that it allocates from (tcache_for); the program may make more
  * (tcache_create_explicit), which are used by one thread at a time.
  *
+ * What a thread's cache serves does not meet the slow path, where changed settings are
+ * seen; so who changes them (tcaches_set_layers) stores 0 to map_limit of each cache,
+ * and the thread's next free takes the slow path, which sees them and puts the limit
+ * back.
+ *
  * While there are site rules every allocation must ask who calls, and no
  * instruction of the fast path may be spent on that question. So in a thread's
  * own cache class_of leads to class 0, which is always empty, and what is larger
@@ -75,7 +80,7 @@ struct caller {
 struct tcache {
 	/* The fast paths read the first part; what each of them reads comes first,
 	 * where an instruction needs one byte to say so. */
-	size_t map_limit;
+	AO_t map_limit;       /* page_map's; 0, by any thread: settings changed */
 	const uint16_t *map;  /* page_map's, next to the rest */
 	size_t tag;           /* of arena, as page map entries have it */
 	void **heads[CLASSES];
@@ -194,6 +199,9 @@ void tcache_flush_own(void);
 void tcache_forget(void);
 /* Use that arena from now on, whatever others do. */
 void tcache_bind(struct tcache *t, struct arena *arena);
+/* Switch layers (SETTING_SITES is one) off and on in all threads. Each gives up what is
+ * not cached any more at its next free, refill or flush. */
+void tcaches_set_layers(size_t off, size_t on);
 /* Cache nothing, or up to that size. */
 void tcache_enable(struct tcache *t, bool on);
 void tcache_set_max(struct tcache *t, size_t size);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/options.h"
 #include "ctl/control.h"
@@ -413,6 +414,41 @@ START_TEST(a_layer_goes_off_and_on_while_it_is_in_use)
 }
 END_TEST
 
+/* What its cache serves for ever, so that it never refills nor flushes. */
+static void *spin_in_cache(void *stop)
+{
+	while (!__atomic_load_n((bool *)stop, __ATOMIC_RELAXED))
+		for (int i = 0; i < 1000; i++)
+			hak_free(hak_malloc(100));
+	return NULL;
+}
+
+START_TEST(threads_that_never_miss_see_a_layer_go_and_come)
+{
+	bool stop = false;
+	pthread_t threads[2];
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, spin_in_cache, &stop), 0);
+	for (int turn = 0; turn < 20; turn++) {
+		uint64_t hits = 0, before;
+		int tries = 0;
+		set_bool("tls.tiny.enabled", turn % 2);
+		/* On: they are served soon; off: soon not any more. */
+		do {
+			ck_assert_int_lt(tries++, 200);
+			before = hits;
+			usleep(50000);
+			hits = get("tls.tiny.hits");
+		} while (HAK_STATS && HAK_TLS_TINY && (hits > before) != turn % 2);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	set_bool("tls.tiny.enabled", HAK_TLS_TINY);
+}
+END_TEST
+
 START_TEST(thread_tcache_can_be_switched_off)
 {
 	uint64_t hits;
@@ -747,6 +783,7 @@ int main(void)
 	ADD(frees_after_the_cache_came_back_lose_nothing);
 	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(a_bulk_of_frees_lays_aside_what_rests);
+	ADD(threads_that_never_miss_see_a_layer_go_and_come);
 	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
 	ADD(a_thread_that_only_frees_sees_its_layer_go);
 	ADD(an_arena_is_made_used_reset_and_destroyed);
