@@ -29,6 +29,8 @@
 #define RETRY_MS 1000
 /* After it was held off: programs change their identity there and back. */
 #define HELD_MS 100
+/* What is waited for its end at most. */
+#define STOP_MS 1000
 
 AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
@@ -40,7 +42,7 @@ enum { GOES_ON, ENDS, ENDS_FOR_GOOD };
  * change the process's identity. */
 static struct lock start_lock = LOCK_INITIALIZER;
 static sigset_t unblocked; /* of who holds it; under start_lock, as the next three */
-static pid_t started_by;   /* the process */
+static pid_t started_by;   /* the process that may, or did */
 static unsigned holds;     /* none starts while there are some */
 static bool must_show;     /* the program's code may run on it: libc must know it */
 static AO_t runs, first_run_ms, last_run_ms;
@@ -147,7 +149,8 @@ static void run(void)
 	}
 	if (service)
 		service->bell = NULL;
-	flag_store(&background_state, BACKGROUND_NOT_RUNNING);
+	flag_store(&background_state, AO_int_load_acquire(&ending) == ENDS_FOR_GOOD ?
+	    BACKGROUND_NOT_ALLOWED : BACKGROUND_NOT_RUNNING);
 }
 
 static bool start_lock_acquire(bool wait)
@@ -242,6 +245,7 @@ struct background_stats background_stats(void)
 
 void background_allow(void)
 {
+	started_by = getpid();
 	flag_store(&start_ms, os_now_ms());
 	AO_compare_and_swap(&background_state, BACKGROUND_NOT_ALLOWED,
 	    BACKGROUND_NOT_RUNNING);
@@ -257,14 +261,31 @@ static void wake_to_end(void)
 void background_end(void)
 {
 	AO_int_store_release(&ending, ENDS_FOR_GOOD);
+	AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING, BACKGROUND_NOT_ALLOWED);
 	wake_to_end();
+}
+
+void background_stop(void)
+{
+	int saved = errno;
+	uint64_t until = os_now_ms() + STOP_MS;
+
+	/* In a child of vfork(2) the memory is the parent's, and so is the thread. */
+	if (started_by == getpid()) {
+		background_end();
+		thread_join();
+		/* Where libc knows of it, it cannot be joined. */
+		while (flag_load(&background_state) >= BACKGROUND_STARTING && os_now_ms() < until)
+			futex_wait(&ending, ENDS_FOR_GOOD, 1);
+	}
+	errno = saved;
 }
 
 bool background_hold(void)
 {
 	int saved = errno;
 
-	/* In a child of vfork(2) the memory is the parent's, and so is the thread. */
+	/* As in background_stop. */
 	if (!thread_is_hidden() || started_by != getpid())
 		return false;
 	start_lock_acquire(true);
@@ -299,6 +320,8 @@ void background_show(void)
 void background_after_fork_in_child(void)
 {
 	lock_init(&start_lock);
+	holds = 0;
+	started_by = getpid();
 	thread_forget();
 	if (service)
 		service->forget();

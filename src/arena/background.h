@@ -63,6 +63,9 @@ void background_after_fork_in_child(void);
 /* The main thread ended alone: libc waits for the last thread of the program, and
  * ours must not be it. It ends soon and does not start again. */
 void background_end(void);
+/* The same at once, and whatever thread calls: system calls are about to be filtered, and
+ * the thread's are not what the filter expects. Waits for its end. */
+void background_stop(void);
 /* End a thread that libc does not know of, and start none until the release; it starts
  * again when it is next due. False: there is none, and nothing to release. May be called
  * by a signal handler. */

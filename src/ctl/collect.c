@@ -58,9 +58,10 @@ static void lock_add(struct snapshot_lock *sum, const struct snapshot_lock *lock
 	sum->waited_ns += lock->waited_ns;
 }
 
+/* How far s is filled is not read from there: a segment is open to others. */
 struct collection {
 	struct snapshot *s;
-	unsigned rows;
+	unsigned rows, thread_rows;
 };
 
 /* The row of an arena's id; NULL: there is no room for it. */
@@ -103,8 +104,8 @@ static void visit_tcache(const struct tcache_view *view, void *context)
 		misses += view->misses[layer];
 	}
 	s->nthreads += view->is_thread;
-	if (s->thread_rows < SNAPSHOT_THREADS && !view->is_parked)
-		s->threads[s->thread_rows++] = (struct snapshot_thread) {
+	if (c->thread_rows < SNAPSHOT_THREADS && !view->is_parked)
+		s->threads[c->thread_rows++] = (struct snapshot_thread) {
 			.tid = view->tid, .arena = view->arena_id - 1,
 			.allocated = view->allocated, .deallocated = view->freed,
 			.cached = bytes, .capacity = view->capacity_bytes,
@@ -286,17 +287,17 @@ static void add_settings(struct snapshot *s)
 
 void collect(struct snapshot *s, unsigned rows)
 {
-	struct collection c = { s, rows };
+	struct collection c = { s, rows < collect_rows() ? rows : collect_rows(), 0 };
 	uint64_t epoch = s->epoch;
 
 	/* Rows of arenas that were never made stay zero, and are not looked at: so
 	 * they stay without memory. */
 	memset(s, 0, offsetof(struct snapshot, threads));
-	for (unsigned id = 0; id < rows; id++)
+	for (unsigned id = 0; id < c.rows; id++)
 		if (id == 0 || arena_get(id))
 			memset(&s->arenas[id], 0, sizeof(s->arenas[id]));
 	s->epoch = epoch + 1;
-	s->arena_rows = rows < collect_rows() ? rows : collect_rows();
+	s->arena_rows = c.rows;
 	s->taken_ns = collect_now_ns();
 	s->uptime_ns = s->taken_ns - collect_started_ns;
 	add_settings(s);
@@ -306,6 +307,7 @@ void collect(struct snapshot *s, unsigned rows)
 		if (arena_get(id))
 			arena_drain_inbox(arena_get(id));
 	add_tcaches(&c);
+	s->thread_rows = c.thread_rows;
 	for (unsigned id = 1; id <= arenas_max(); id++)
 		if (arena_get(id))
 			add_arena(&c, arena_get(id));
@@ -320,7 +322,7 @@ void collect(struct snapshot *s, unsigned rows)
 		sum->whale_bytes += whales.live_bytes;
 		sum->whale_nmalloc += whales.nmalloc;
 	}
-	for (unsigned id = 0; id < s->arena_rows; id++)
+	for (unsigned id = 0; id < c.rows; id++)
 		if (id == 0 || arena_get(id))
 			finish_arena(&s->arenas[id]);
 	add_totals(s);

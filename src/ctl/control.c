@@ -815,6 +815,9 @@ int control(const struct ctl_place *place, void *old, size_t *old_length,
 		return EINVAL;
 	if (row->access == CTL_X)
 		return handle(place, ACT, &(union value) { .number = 0 });
+	/* Of what? */
+	if (!writes && (row->access == CTL_W || (reads && place->row == CTL_ROW_arenas_lookup)))
+		return EINVAL;
 	/* A read of the wrong size fails: what it would fail after must not be. */
 	if (reads && writes && *old_length != type_size((enum ctl_type)row->type))
 		return EINVAL;
@@ -848,7 +851,7 @@ int control_get_text(const char *name, char *text, size_t size)
 	if (!ctl_find(name, &place))
 		return ENOENT;
 	const struct ctl_row *row = &ctl_rows[place.row];
-	if (!(row->access & CTL_R) || is_of_thread(place.row))
+	if (!(row->access & CTL_R) || is_of_thread(place.row) || reading_makes(place.row))
 		return EPERM;
 	int error = handle(&place, READ, &value);
 	if (error)

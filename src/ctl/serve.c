@@ -158,6 +158,8 @@ static void describe(struct segment *s)
 	s->started_ns = collect_now_ns();
 }
 
+static void refresh(void);
+
 static void segment_make(void)
 {
 	unsigned rows = collect_rows() < 9 ? 9 : collect_rows();
@@ -188,6 +190,9 @@ static void segment_make(void)
 	last_bell = 0;
 	refreshed_ns = 0;
 	segment_service.bell = segment ? &segment->bell : NULL;
+	if (old && segment)
+		/* Who follows from the old one must find this one whole. */
+		refresh();
 	if (old) {
 		AO_int_store_release(&old->is_replaced, 1);
 		wake_clients(&old_mailbox->state);
@@ -306,7 +311,7 @@ static bool answer(void)
 	name[sizeof(name) - 1] = value[sizeof(value) - 1] = '\0';
 	m->reply[0] = '\0';
 	uint32_t length = 0;
-	switch (m->command) {
+	switch (*(volatile uint32_t *)&m->command) {
 	case MAILBOX_REFRESH:
 		if (collect_now_ns() - refreshed_ns >= FRESH_NS)
 			refresh();

@@ -28,24 +28,23 @@ AO_t site_generation;
 
 #if __GLIBC_PREREQ(2, 35)
 
-/* The object of an address: its name, where it starts. No lock. */
-static bool object_at(const void *address, const char **name, uintptr_t *start)
+/* The name of the object of an address. No lock. */
+static bool object_at(const void *address, const char **name)
 {
 	struct dl_find_object found;
 
 	if (_dl_find_object((void *)(uintptr_t)address, &found) != 0)
 		return false;
 	*name = found.dlfo_link_map ? found.dlfo_link_map->l_name : "";
-	*start = (uintptr_t)found.dlfo_map_start;
 	return true;
 }
 #define SITES_SUPPORTED 1
 
 #else
 
-static bool object_at(const void *address, const char **name, uintptr_t *start)
+static bool object_at(const void *address, const char **name)
 {
-	(void)address, (void)name, (void)start;
+	(void)address, (void)name;
 	return false;
 }
 #define SITES_SUPPORTED 0
@@ -137,23 +136,12 @@ static struct arena *arena_of_object(const char *name)
 
 /* Every dlopen allocates from within the dynamic linker before the new object's
  * code can run: then all entries are void, since an address may be another
- * object's than before. */
-static bool is_dynamic_linker(uintptr_t start)
+ * object's than before. By its name, as glibc's is called on each processor. */
+static bool is_dynamic_linker(const char *name)
 {
-	/* The linker has it; a program that is linked statically may have none. */
-	extern void *__tls_get_addr(void *) __attribute__((weak));
-	static AO_t linker;
+	const char *slash = strrchr(name, '/');
 
-	if (!flag_load(&linker)) {
-		const char *name;
-		uintptr_t at = 1, ours = 0;
-		if (__tls_get_addr)
-			object_at((const void *)__tls_get_addr, &name, &at);
-		object_at((const void *)&site_rules, &name, &ours);
-		/* Linked statically, all is one object, and none comes later. */
-		flag_store(&linker, at == ours ? 1 : at);
-	}
-	return flag_load(&linker) == start;
+	return strncmp(slash ? slash + 1 : name, "ld-linux", 8) == 0;
 }
 
 static void clear_entries(void)
@@ -175,13 +163,12 @@ static void forget(void)
 SLOW_PATH struct arena *site_find(const void *return_address)
 {
 	const char *name;
-	uintptr_t start;
 	size_t seen = AO_load_acquire(&site_generation);
 
-	if (!object_at((const char *)return_address - 1, &name, &start))
+	if (!object_at((const char *)return_address - 1, &name))
 		return NULL;
 	struct arena *arena = arena_of_object(name);
-	if (is_dynamic_linker(start))
+	if (is_dynamic_linker(name))
 		forget();
 	else
 		AO_store(site_entry(return_address), site_word(return_address, seen) |

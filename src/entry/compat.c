@@ -105,10 +105,8 @@ HAK_EXPORT void malloc_stats(void)
 
 HAK_EXPORT int malloc_info(int flags, FILE *stream)
 {
-	if (flags != 0) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (flags != 0)
+		return EINVAL;
 	struct numbers n = numbers();
 	fprintf(stream, "<malloc version=\"hakmem-%s\">\n"
 	    "<arenas in_use=\"%zu\" count=\"%zu\"/>\n"

@@ -14,11 +14,16 @@
 
 typedef void (*handler)(void);
 
+/* In the static library this object is linked by programs of C++ alone, and brings what
+ * it needs; libtool compiles with PIC what goes into the shared one. */
+#if defined(PIC)
+#define IF_THERE __attribute__((weak))
+#else
+#define IF_THERE
+#endif
 /* std::get_new_handler(), std::__throw_bad_alloc(); NULL: no such library. */
-extern handler get_new_handler(void)
-    __asm__("_ZSt15get_new_handlerv") __attribute__((weak));
-extern void throw_bad_alloc(void)
-    __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
+extern handler get_new_handler(void) __asm__("_ZSt15get_new_handlerv") IF_THERE;
+extern void throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv") IF_THERE;
 
 #if defined(PIC)
 /* The library may have come later, by dlopen of a plug-in. */

@@ -2,13 +2,20 @@
  * A process that changes its identity must take all of its threads along, and the
  * background thread is one that libc may not know of (page/thread.h): it ends before
  * the change, and a later slow path starts it anew. So it does before a change of
- * namespaces, some of which the kernel allows to processes of one thread alone.
+ * namespaces, some of which the kernel allows to processes of one thread alone, and
+ * around _Fork, whose child has one. (fork's handlers see to that themselves.)
+ *
+ * A process that filters its system calls (seccomp) loses it for good: a filter knows of
+ * what the program calls, and may end the process for the rest. Those that go past
+ * prctl to seccomp(2), as libseccomp does, call prctl for PR_SET_NO_NEW_PRIVS first.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <grp.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "arena/background.h"
@@ -38,7 +45,8 @@ static void *lookup(void **next, const char *name)
 	X(setgroups, (size_t n, const gid_t *groups), (n, groups)) \
 	X(initgroups, (const char *user, gid_t group), (user, group)) \
 	X(unshare, (int what), (what)) \
-	X(setns, (int file, int type), (file, type))
+	X(setns, (int file, int type), (file, type)) \
+	X(_Fork, (void), ())
 
 #define FOLLOW(name, parameters, arguments) \
 	static void *next_##name; \
@@ -54,12 +62,30 @@ static void *lookup(void **next, const char *name)
 	}
 EACH(FOLLOW)
 
+static void *next_prctl;
+HAK_EXPORT int prctl(int option, ...)
+{
+	int (*next)(int, unsigned long, unsigned long, unsigned long, unsigned long);
+	unsigned long argument[4];
+	va_list arguments;
+
+	va_start(arguments, option);
+	for (int i = 0; i < 4; i++)
+		argument[i] = va_arg(arguments, unsigned long);
+	va_end(arguments);
+	*(void **)&next = lookup(&next_prctl, "prctl");
+	if (option == PR_SET_SECCOMP || option == PR_SET_NO_NEW_PRIVS)
+		background_stop();
+	return next(option, argument[0], argument[1], argument[2], argument[3]);
+}
+
 extern __typeof__(setuid) own_setuid __attribute__((ALIAS_OF(setuid), visibility("hidden")));
 
 #define LOOKUP(name, parameters, arguments) lookup(&next_##name, #name);
 __attribute__((constructor)) static void lookup_all(void)
 {
 	EACH(LOOKUP)
+	lookup(&next_prctl, "prctl");
 	thread_identity_is_followed = dlsym(RTLD_DEFAULT, "setuid") == (void *)(uintptr_t)&own_setuid;
 }
 

@@ -503,6 +503,9 @@ void *hak_aligned_alloc(size_t alignment, size_t size)
 
 void *hak_memalign(size_t alignment, size_t size)
 {
+	/* As glibc: the next power of two is meant. */
+	if (!is_power_of_two(alignment) && alignment <= SIZE_MAX_ALLOWED)
+		alignment = (size_t)1 << lg_ceil(alignment);
 	if (!is_power_of_two(alignment)) {
 		errno = EINVAL;
 		return NULL;
@@ -541,6 +544,16 @@ ALSO_AS(memalign, hak_memalign);
 ALSO_AS(valloc, hak_valloc);
 ALSO_AS(pvalloc, hak_pvalloc);
 ALSO_AS(malloc_usable_size, hak_malloc_usable_size);
+#if defined(PIC)
+/* glibc's names for its own: who calls these means malloc, and mixes them with it. */
+ALSO_AS(__libc_malloc, hak_malloc);
+ALSO_AS(__libc_calloc, hak_calloc);
+ALSO_AS(__libc_realloc, hak_realloc);
+ALSO_AS(__libc_free, hak_free);
+ALSO_AS(__libc_memalign, hak_memalign);
+ALSO_AS(__libc_valloc, hak_valloc);
+ALSO_AS(__libc_pvalloc, hak_pvalloc);
+#endif
 
 #if STANDARD_NAMES
 /* free needs neither size nor alignment: each form of C++'s delete is free. */

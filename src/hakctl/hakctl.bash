@@ -9,6 +9,8 @@ _hakctl_processes() {
 _hakctl_controls() {
 	hakctl list 2>/dev/null | awk -v access="$1" 'NR > 1 {
 		if (access == "set" && $0 !~ /(read, set|acts| set ) /) next
+		# Those of a thread are for the process itself.
+		if ($1 ~ /^(thread|tcache)\.|^limit\.callback$|^arenas\.(create|lookup)$/) next
 		print $1
 	}'
 }
@@ -34,9 +36,11 @@ _hakctl() {
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$current")
 		return
 	fi
-	# Which argument this is, options left out: 1 is the process.
+	# Which argument this is, options and their values left out: 1 is the process.
 	for ((i = 2; i <= COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
+		--site | --interval | --count | --listen | --colour | --format | -o | --output)
+			i=$((i + 1)) ;;
 		-*) ;;
 		*) argument=$((argument + 1)) ;;
 		esac

@@ -16,12 +16,12 @@
 #include "page/os.h"
 #include "tcache/view.h"
 
-/* Of the writable data of a program or library, what is searched. */
+/* Of the writable data of a program and its libraries, what is searched. */
 #define DATA_MAX (16u << 20)
-/* Caches that are looked at: a list that does not end is no list. */
-#define TCACHES_MAX 100000
 /* A thread that ends meanwhile may lead us astray. */
 #define LOOKS 3
+/* What all looks may take together: a list that does not end is no list. */
+#define LOOK_NS 1000000000u
 
 /* What collect() finds here instead of the library's own. */
 struct settings settings;
@@ -31,9 +31,10 @@ struct lock arenas_lock, tcaches_lock, page_heap_lock, whale_lock, page_map_lock
 
 /* The process under collect(), which takes no argument for it. */
 static struct {
-	int mem, pagemap;
+	int mem;
 	long first_tid;
 	bool has_failed; /* something could not be read */
+	uint64_t deadline; /* of collect_now_ns */
 	struct anchor anchor;
 	struct arena_places arenas;
 	struct tcache_places tcaches;
@@ -56,7 +57,8 @@ static bool read_at(int fd, void *to, uint64_t from, size_t size)
 
 static void fetch_bytes(void *to, const void *from, size_t size)
 {
-	if (read_at(process.mem, to, (uintptr_t)from, size))
+	if (collect_now_ns() < process.deadline &&
+	    read_at(process.mem, to, (uintptr_t)from, size))
 		return;
 	memset(to, 0, size);
 	process.has_failed = true;
@@ -70,22 +72,6 @@ static size_t fetch_size(const AO_t *from)
 
 	FETCH(n, from);
 	return n;
-}
-
-/* Bytes of the range that have memory, swapped out or not. */
-static size_t resident(const void *p, size_t size)
-{
-	uint64_t page[64], total = 0;
-	size_t first = (uintptr_t)p / PAGE, end = first + size / PAGE;
-
-	for (size_t i = first; i < end; i += 64) {
-		size_t n = end - i < 64 ? end - i : 64;
-		if (!read_at(process.pagemap, page, i * 8, n * 8))
-			return total;
-		for (size_t k = 0; k < n; k++)
-			total += page[k] >> 62 ? PAGE : 0;
-	}
-	return total;
 }
 
 /* ---- The anchor ---- */
@@ -108,7 +94,7 @@ static bool is_candidate(const char *path, const char *program)
 
 static uint64_t search(int mem, uint64_t start, uint64_t end)
 {
-	char *data = end - start <= DATA_MAX ? malloc(end - start) : NULL;
+	char *data = malloc(end - start);
 	uint64_t found = 0;
 
 	if (data && read_at(mem, data, start, end - start))
@@ -124,7 +110,7 @@ static uint64_t search_all(int mem, FILE *maps, const char *program, bool *has_l
 {
 	char *line = NULL, mode[8];
 	size_t size = 0;
-	uint64_t start, end, found = 0;
+	uint64_t start, end, found = 0, searched = 0;
 	int path = 0;
 
 	while (!found && getline(&line, &size, maps) > 0) {
@@ -133,8 +119,12 @@ static uint64_t search_all(int mem, FILE *maps, const char *program, bool *has_l
 		    mode, &path) < 3 || !is_candidate(line + path, program))
 			continue;
 		*has_library |= strcmp(line + path, program) != 0;
-		if (strncmp(mode, "rw", 2) == 0 && start < end)
-			found = search(mem, start, end);
+		/* Private: nobody shares a library's data. */
+		if (strncmp(mode, "rw-p", 4) != 0 || start >= end ||
+		    end - start > DATA_MAX - searched)
+			continue;
+		searched += end - start;
+		found = search(mem, start, end);
 	}
 	free(line);
 	return found;
@@ -225,16 +215,11 @@ void tcaches_visit(void (*visit)(const struct tcache_view *, void *), void *cont
 	static struct tcache copy;
 	static struct tcache_view view;
 	struct link link;
-	int n = 0;
 
 	fetch_bytes(hits, process.tcaches.ended_hits, LAYERS * sizeof(*hits));
 	fetch_bytes(misses, process.tcaches.ended_misses, LAYERS * sizeof(*misses));
 	FETCH(link, process.tcaches.tcaches);
 	while (link.next != process.tcaches.tcaches && !process.has_failed) {
-		if (n++ == TCACHES_MAX) {
-			process.has_failed = true;
-			return;
-		}
 		FETCH(copy, container_of(link.next, struct tcache, link));
 		tcache_look(&copy, process.first_tid, &view);
 		look_at_parcels(&copy, &view);
@@ -293,31 +278,9 @@ size_t page_map_bytes(void)
 	return fetch_size(process.maps.leaf_bytes) + fetch_size(process.maps.piece_bytes);
 }
 
-static size_t piece_resident(size_t piece)
-{
-	const struct page_map *m = &process.page_map;
-	size_t granule = piece * PIECE_GRANULES;
-	const uint16_t *map = granule >= m->first && granule < m->end ? m->map :
-	    (const uint16_t *)m->high;
-
-	return resident(&map[granule], PAGE_MAP_PIECE);
-}
-
 size_t page_map_resident(void)
 {
-	static uint64_t writable[PIECES / 64];
-	size_t total = 0, leaf, last = 0;
-
-	FETCH(writable, process.maps.writable);
-	for (size_t piece = page_map_piece_from(writable, 0); piece < PIECES;
-	    piece = page_map_piece_from(writable, piece + 1)) {
-		total += piece_resident(piece);
-		leaf = fetch_size(&process.maps.leaves[piece * PIECE_GRANULES >> LG_LEAF]);
-		if (leaf && leaf != last)
-			total += resident((const void *)leaf, LEAF_BYTES);
-		last = leaf;
-	}
-	return total;
+	return fetch_size(process.maps.resident);
 }
 
 /* It has no thread that could be found. */
@@ -430,14 +393,13 @@ enum target_result memory_look(pid_t pid, uint64_t anchor, long first_tid,
 	process.mem = open_of(pid, "mem");
 	if (process.mem < 0)
 		return target_result_of(errno);
-	process.pagemap = open_of(pid, "pagemap");
 	process.first_tid = first_tid;
+	process.deadline = collect_now_ns() + LOOK_NS;
 	int tries = 0;
 	do
 		result = look(anchor, snapshot, bytes);
-	while (result == TARGET_DAMAGED && ++tries < LOOKS);
+	while (result == TARGET_DAMAGED && ++tries < LOOKS &&
+	    collect_now_ns() < process.deadline);
 	close(process.mem);
-	if (process.pagemap >= 0)
-		close(process.pagemap);
 	return result;
 }

@@ -26,8 +26,12 @@
 #define SEGMENT_MAX (64u << 20)
 /* The service takes none anew that is younger. */
 #define FRESH_NS 10000000u
-/* A reader may meet a writer this often before it takes it for ill will. */
-#define COPY_TRIES 200
+/* A reader meets a writer for so long before it takes it for ill will. */
+#define COPY_MS 100
+/* Threads of the background thread's name that are looked into, and descriptors of a
+ * segment's name of each. */
+#define THREADS_MAX 16
+#define SEGMENTS_MAX 64
 /* While waiting: how often to look whether the process is still there. */
 #define LOOK_MS 20
 
@@ -142,15 +146,19 @@ static enum target_result visit_folder(const char *folder, visit_fn visit,
 	char path[320];
 	DIR *dir = opendir(folder);
 	enum target_result result = TARGET_NOT_HAKMEM;
+	int segments = 0;
 
 	if (!dir)
 		return target_result_of(errno);
 	errno = 0;
-	for (struct dirent *e; (e = readdir(dir));) {
+	for (struct dirent *e; segments < SEGMENTS_MAX && (e = readdir(dir));) {
 		if (!is_number(e->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		if (is_segment_link(path) && visit(path, context)) {
+		if (!is_segment_link(path))
+			continue;
+		segments++;
+		if (visit(path, context)) {
 			result = TARGET_OK;
 			break;
 		}
@@ -165,18 +173,21 @@ static enum target_result visit_threads(pid_t pid, visit_fn visit, void *context
 {
 	char path[320], name[32];
 	enum target_result result = TARGET_NOT_HAKMEM;
+	int threads = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	DIR *dir = opendir(path);
 	if (!dir)
 		return TARGET_NO_PROCESS;
-	for (struct dirent *e; result != TARGET_OK && (e = readdir(dir));) {
+	for (struct dirent *e; result != TARGET_OK && threads < THREADS_MAX &&
+	    (e = readdir(dir));) {
 		if (!is_number(e->d_name))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid, e->d_name);
 		if (!read_text(path, name, sizeof(name)) ||
 		    strcmp(name, SEGMENT_THREAD "\n") != 0)
 			continue;
+		threads++;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/fd", pid, e->d_name);
 		enum target_result found = visit_folder(path, visit, context);
 		if (found == TARGET_OK || found == TARGET_NOT_ALLOWED ||
@@ -598,8 +609,8 @@ const char *target_refusal(const struct target *target, int error)
 	case EACCES:
 		return "permission denied";
 	case ENXIO:
-		return "has no thread that could answer: it allocated too little so far, or runs "
-		    "with background_thread:false";
+		return "has no thread that could answer: it allocated too little so far (a child of "
+		    "fork begins anew), or runs with background_thread:false";
 	case ETIMEDOUT:
 		return target_silence(target);
 	case ENOENT:
@@ -607,7 +618,7 @@ const char *target_refusal(const struct target *target, int error)
 	case EINVAL:
 		return "the value is not right";
 	case EPERM:
-		return "cannot be set";
+		return "only the process itself can do that";
 	case ENOTSUP:
 		return "not supported";
 	case ENAMETOOLONG:
@@ -661,10 +672,11 @@ static enum target_result take(struct target *t)
 	struct timespec pause = { 0, 100000 };
 	size_t bytes = t->header.snapshot_size;
 	struct snapshot *s = malloc(bytes);
+	uint64_t deadline = deadline_of(COPY_MS);
 
 	if (!s)
 		return TARGET_FAILED;
-	for (int tries = 0; tries < COPY_TRIES; tries++) {
+	do {
 		unsigned which = AO_int_load_acquire(&t->segment->current) & 1;
 		if (copy(t, which, s) || copy(t, !which, s)) {
 			if (!check_snapshot(s, bytes))
@@ -675,7 +687,7 @@ static enum target_result take(struct target *t)
 			return TARGET_OK;
 		}
 		nanosleep(&pause, NULL);
-	}
+	} while (now_ns() < deadline);
 	free(s);
 	return TARGET_DAMAGED;
 }

@@ -459,6 +459,7 @@ int command_top(int argc, char **argv)
 	top.interval = r.interval;
 	if (r.name && (code = check_process(r.name, &pid)) != EXIT_FINE)
 		return code;
+	top.watches.named = pid;
 	code = r.json ? print_lines(&top, &r, pid) : watch_screen(&top, &r, pid);
 	watches_free(&top.watches);
 	return code;

@@ -35,6 +35,7 @@ struct watch {
 struct watches {
 	struct watch **list;
 	size_t count, capacity;
+	pid_t named; /* to be watched without a segment, too; 0: none */
 };
 
 /* Look again at all processes there are; keep: NULL, or one that stays listed though

@@ -305,7 +305,7 @@ static int draw_sums(const struct top *top, const struct watch *w, int y)
 	snprintf(line, sizeof(line), "allocations %9s",
 	    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)));
 	put_line(top, y++, line, w, &w->allocations);
-	put(y++, 0, "wasted %s: caches %s, slabs %s, pages %s, own data %s",
+	put(y++, 0, "wasted %s: caches %s, slabs %s, pages %s, own %s",
 	    percent(stats_fragmentation(s), s->resident),
 	    bytes(s->tcache_bytes + s->depot_bytes), bytes(s->slab_free_bytes),
 	    bytes(s->dirty + s->muzzy), bytes(s->metadata));
@@ -513,7 +513,7 @@ static void draw_question(const struct top *top)
 	const struct snapshot_layer *l = w->target.snapshot->layers;
 	char line[LINE_SIZE];
 
-	snprintf(line, sizeof(line), " Toggle which layer?  1 tiny (%s)  2 l2 (%s)  "
+	snprintf(line, sizeof(line), " Which layer?  1 tiny (%s)  2 l2 (%s)  "
 	    "3 l25 (%s)  4 whale (%s)  Esc none", l[LAYER_TINY].enabled ? "on" : "off",
 	    l[LAYER_L2].enabled ? "on" : "off", l[LAYER_L25].enabled ? "on" : "off",
 	    l[LAYER_WHALE].enabled ? "on" : "off");

@@ -264,6 +264,8 @@ bool watches_update(struct watches *all, const struct watch *keep)
 	for (int i = 0; i < n; i++)
 		if (!watches_find(all, pids[i]))
 			add(all, pids[i]);
+	if (all->named && !watches_find(all, all->named))
+		add(all, all->named);
 	return n >= 0;
 }
 

@@ -20,8 +20,8 @@
 static void *map(void *hint, size_t size, int protection)
 {
 	int saved = errno;
-	void *p = mmap(hint, size, protection,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/* Accounted for: who asks for more than there is gets NULL, and may go on. */
+	void *p = mmap(hint, size, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	errno = saved;
 	return p == MAP_FAILED ? NULL : p;
@@ -122,27 +122,6 @@ void os_purge_lazily(void *base, size_t size)
 	errno = saved;
 }
 
-size_t os_resident(const void *base, size_t size)
-{
-	int saved = errno;
-	unsigned char pages[256];
-	size_t page = getauxval(AT_PAGESZ), total = 0;
-	char *at = (char *)((uintptr_t)base & ~(page - 1));
-	char *end = (char *)round_up((uintptr_t)base + size, page);
-
-	while (at < end) {
-		size_t n = (size_t)(end - at) / page;
-		n = n < sizeof(pages) ? n : sizeof(pages);
-		if (mincore(at, n * page, pages) != 0)
-			break;
-		for (size_t i = 0; i < n; i++)
-			total += (pages[i] & 1) * page;
-		at += n * page;
-	}
-	errno = saved;
-	return total;
-}
-
 static bool remap(void *base, size_t old_size, size_t new_size, int flags,
     void *place)
 {
@@ -211,28 +190,4 @@ bool os_is_address_space_limited(void)
 
 	errno = saved;
 	return limited;
-}
-
-bool os_is_address_space_scarce(void)
-{
-	int saved = errno;
-	char text[8];
-	ssize_t n = -1;
-	/* System calls of our own: libc's are cancellation points, and locks are
-	 * held here. */
-	long fd = syscall(SYS_openat, AT_FDCWD, "/proc/sys/vm/overcommit_memory",
-	    O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		n = syscall(SYS_read, fd, text, sizeof(text) - 1);
-		syscall(SYS_close, fd);
-	}
-	text[n > 0 ? n : 0] = '\0';
-	errno = saved;
-	return os_scarce_from(n > 0 ? text : NULL, os_is_address_space_limited());
-}
-
-bool os_scarce_from(const char *overcommit, bool limited)
-{
-	return limited || (overcommit && overcommit[0] == '2');
 }

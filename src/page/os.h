@@ -39,14 +39,7 @@ unsigned os_processors(void);
 /* Has the process a library with that in its path? */
 bool os_has_library(const char *part);
 
-/*
- * May address space be reserved beyond what is used? Not where a limit of the
- * process (RLIMIT_AS) or strict accounting (overcommit mode 2) charges it.
- * os_is_address_space_scarce asks the system, os_scarce_from decides.
- */
+/* Is there a limit of the process (RLIMIT_AS)? */
 bool os_is_address_space_limited(void);
-bool os_is_address_space_scarce(void);
-/* overcommit: text of /proc/sys/vm/overcommit_memory, or NULL. */
-bool os_scarce_from(const char *overcommit, bool limited);
 
 #endif

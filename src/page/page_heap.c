@@ -12,9 +12,6 @@ __extension__ typedef unsigned __int128 mask;
 #define ALL_GRANULES (~(mask)0)
 _Static_assert(CHUNK_GRANULES == 128, "a mask has a bit for each granule");
 
-/* Address space is taken from the system in regions: doubling, between these. */
-#define REGION_MIN (4 * MiB)
-#define REGION_MAX (64 * MiB)
 /* Runs given back in one go, so long as they are taken out of the heap. */
 #define PURGE_BATCH 32
 
@@ -42,15 +39,13 @@ struct lock page_heap_lock = LOCK_INITIALIZER;
 
 /* All guarded by page_heap_lock. */
 static struct {
-	bool initialized, scarce;
+	bool initialized;
 	struct run_index by_run, dirty_by_run;
 	struct link order[STATES];
 	struct link all;
 	size_t granules[STATES];
 	struct decay decay[STATES];
-	char *region, *region_end; /* address space not yet in chunks */
-	char *hint;                /* of the last region: the next goes below */
-	size_t region_size;
+	char *lowest; /* chunk: the next goes below */
 	AO_t mapped, active, purged, npurges;
 } heap;
 
@@ -188,33 +183,24 @@ static void heap_init(void)
 	for (int s = 0; s < STATES; s++)
 		list_init(&heap.order[s]);
 	list_init(&heap.all);
-	heap.region_size = REGION_MIN;
 	heap.initialized = true;
 }
 
-static bool region_map(size_t size)
+/* Below the last one, so that the system merges them. No more at a time: address space
+ * may be limited (RLIMIT_AS) or charged (overcommit mode 2), and a call each 2 MiB is
+ * nothing to the 512 page faults that follow. */
+static char *chunk_map(void)
 {
-	char *above = heap.hint ? heap.hint : page_map_place(FOR_HEAP);
-	char *hint = (uintptr_t)above > size ? above - size : NULL;
-	char *region = os_map_aligned(hint, size, CHUNK);
+	char *above = heap.lowest ? heap.lowest : page_map_place(FOR_HEAP);
+	char *base = os_map_aligned((uintptr_t)above > CHUNK ? above - CHUNK : NULL,
+	    CHUNK, CHUNK);
 
-	if (!region)
-		return false;
-	os_advise_huge(region, size);
-	heap.hint = heap.region = region;
-	heap.region_end = region + size;
-	counter_add_owned(&heap.mapped, size);
-	return true;
-}
-
-static bool region_grow(void)
-{
-	/* A small program never asks; the first region is small in any case. */
-	if (heap.hint && !heap.scarce && heap.region_size < REGION_MAX) {
-		heap.scarce = os_is_address_space_scarce();
-		heap.region_size *= 2;
-	}
-	return (!heap.scarce && region_map(heap.region_size)) || region_map(CHUNK);
+	if (!base)
+		return NULL;
+	os_advise_huge(base, CHUNK);
+	heap.lowest = base;
+	counter_add_owned(&heap.mapped, CHUNK);
+	return base;
 }
 
 static struct chunk *chunk_new(void)
@@ -223,12 +209,11 @@ static struct chunk *chunk_new(void)
 
 	if (!chunk)
 		return NULL;
-	if (heap.region == heap.region_end && !region_grow()) {
+	chunk->base = chunk_map();
+	if (!chunk->base) {
 		metadata_free(chunk, sizeof(*chunk));
 		return NULL;
 	}
-	chunk->base = heap.region;
-	heap.region += CHUNK;
 	list_append(&heap.all, &chunk->all);
 	list_init(&chunk->by_run);
 	list_init(&chunk->dirty_by_run);
@@ -404,13 +389,6 @@ void page_heap_release(void)
 			metadata_free(chunk, sizeof(*chunk));
 		} else {
 			chunk_update(chunk, ALL_GRANULES, dirty, muzzy);
-		}
-	}
-	if (heap.initialized && heap.region < heap.region_end) {
-		size_t rest = (size_t)(heap.region_end - heap.region);
-		if (os_unmap(heap.region, rest)) {
-			counter_add_owned(&heap.mapped, (size_t)0 - rest);
-			heap.region_end = heap.region;
 		}
 	}
 	lock_release(&page_heap_lock);

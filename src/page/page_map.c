@@ -27,7 +27,7 @@ struct lock page_map_lock = LOCK_INITIALIZER;
 
 static uint64_t writable[PIECES / 64]; /* guarded by page_map_lock */
 static AO_t leaves[ROOTS]; /* published once, never freed */
-static AO_t leaf_bytes, piece_bytes;
+static AO_t leaf_bytes, piece_bytes, resident;
 
 static bool init_window(void)
 {
@@ -52,14 +52,15 @@ static bool init_window(void)
 	return true;
 }
 
-/* Can memory be had where the map is to be? */
+/* Can memory be had where the map is to be? Then a page above it stays: to unmap it
+ * would be one more call of each process's start. */
 static bool place_is_free(void)
 {
 	char *probe = os_map(page_map_place(FOR_HEAP), PAGE);
 
-	if (probe)
+	if (probe && (uintptr_t)probe >= COVERED)
 		os_unmap(probe, PAGE);
-	return (uintptr_t)probe && (uintptr_t)probe < COVERED;
+	return probe && (uintptr_t)probe < COVERED;
 }
 
 bool page_map_init(void)
@@ -140,14 +141,36 @@ static bool ensure_leaves(size_t first, size_t last)
 	for (size_t root = first >> LG_LEAF; root <= last >> LG_LEAF; root++) {
 		if (flag_load(&leaves[root]))
 			continue;
-		void *leaf = os_map(NULL, LEAF_BYTES);
+		void *leaf = os_map(NULL, LEAF_BYTES + PAGE);
 		if (!leaf)
 			return false;
-		counter_add_owned(&leaf_bytes, LEAF_BYTES);
+		counter_add_owned(&leaf_bytes, LEAF_BYTES + PAGE);
+		counter_add_owned(&resident, PAGE);
 		/* Pairs with the load in slot_of. */
 		pointer_store_release(&leaves[root], leaf);
 	}
 	return true;
+}
+
+/* Count the pages of the maps that get memory now: a bit for each page of a leaf lies
+ * behind it; so many of these have one page of the page map in common. The system would
+ * tell (mincore), but filters of system calls forbid that. Holds page_map_lock. */
+#define LEAF_PAGE_GRANULES (PAGE / sizeof(AO_t))
+#define LEAF_PAGES_A_MAP_PAGE (sizeof(AO_t) / sizeof(uint16_t))
+static void count_resident(size_t first, size_t last)
+{
+	for (size_t n = first / LEAF_PAGE_GRANULES; n <= last / LEAF_PAGE_GRANULES; n++) {
+		AO_t *leaf = (AO_t *)flag_load(&leaves[n * LEAF_PAGE_GRANULES >> LG_LEAF]);
+		size_t page = n % (LEAF_BYTES / PAGE);
+		uint64_t *bits = (uint64_t *)&leaf[LEAF_BYTES / sizeof(*leaf)] + page / 64;
+		uint64_t bit = (uint64_t)1 << page % 64;
+		uint64_t together = (((uint64_t)1 << LEAF_PAGES_A_MAP_PAGE) - 1) <<
+		    (page % 64 & ~(LEAF_PAGES_A_MAP_PAGE - 1));
+		if (*bits & bit)
+			continue;
+		counter_add_owned(&resident, *bits & together ? PAGE : 2 * PAGE);
+		*bits |= bit;
+	}
 }
 
 static AO_t *slot_of(size_t granule)
@@ -182,6 +205,8 @@ bool page_map_set(struct extent *extent, bool whole)
 	lock_acquire(&page_map_lock);
 	bool ready = ensure_writable(first, whole ? last : first) &&
 	    ensure_leaves(first, whole ? last : first);
+	if (ready)
+		count_resident(first, whole ? last : first);
 	lock_release(&page_map_lock);
 	if (ready)
 		write_entries(extent, whole,
@@ -232,27 +257,9 @@ size_t page_map_bytes(void)
 	return counter_get(&leaf_bytes) + counter_get(&piece_bytes);
 }
 
-_Static_assert(PIECE_GRANULES <= (size_t)1 << LG_LEAF, "a piece has one leaf");
-
 size_t page_map_resident(void)
 {
-	size_t total = 0;
-	void *last = NULL;
-
-	lock_acquire(&page_map_lock);
-	for (size_t piece = page_map_piece_from(writable, 0); piece < PIECES;
-	    piece = page_map_piece_from(writable, piece + 1)) {
-		total += os_resident(&map_of(piece * PIECE_GRANULES)[piece * PIECE_GRANULES],
-		    PAGE_MAP_PIECE);
-		void *leaf = (void *)flag_load(&leaves[piece * PIECE_GRANULES >> LG_LEAF]);
-		if (leaf && leaf != last)
-			total += os_resident(leaf, LEAF_BYTES);
-		last = leaf;
-	}
-	lock_release(&page_map_lock);
-	return total;
+	return counter_get(&resident);
 }
 
-const struct page_map_places page_map_places = {
-	&leaf_bytes, &piece_bytes, writable, leaves
-};
+const struct page_map_places page_map_places = { &leaf_bytes, &piece_bytes, &resident };

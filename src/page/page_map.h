@@ -111,20 +111,7 @@ size_t page_map_bytes(void);
 size_t page_map_resident(void);
 /* Where they are kept, for who reads this process's memory from outside. */
 extern const struct page_map_places {
-	const AO_t *leaf_bytes, *piece_bytes;
-	const uint64_t *writable; /* a bit a piece */
-	const AO_t *leaves;
+	const AO_t *leaf_bytes, *piece_bytes, *resident;
 } page_map_places;
-
-/* The first piece from that one on that is in writable; PIECES: none. */
-static inline size_t page_map_piece_from(const uint64_t *writable, size_t piece)
-{
-	for (; piece < PIECES; piece = (piece | 63) + 1) {
-		uint64_t bits = writable[piece / 64] >> piece % 64;
-		if (bits)
-			return piece + (size_t)__builtin_ctzl(bits);
-	}
-	return PIECES;
-}
 
 #endif

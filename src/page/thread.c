@@ -159,7 +159,8 @@ static int run_hidden(void *own)
 
 	/* libc's recursive locks know their owner by it. */
 	memcpy((char *)own + tid_offset, &tid, sizeof(tid));
-	prctl(PR_SET_NAME, NAME);
+	/* Past our own prctl (entry/identity.c). */
+	syscall(SYS_prctl, PR_SET_NAME, NAME);
 	/* The maker's may be freed. */
 	uselocale(LC_GLOBAL_LOCALE);
 	to_run();

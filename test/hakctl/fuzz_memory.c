@@ -88,7 +88,7 @@ static void add_all(void)
 	add("owners of whales", anchor->whales->owners, 4 * sizeof(struct whale_owner));
 	add("metadata places", anchor->metadata, sizeof(*anchor->metadata));
 	add("page map places", anchor->maps, sizeof(*anchor->maps));
-	add("map pieces", anchor->maps->writable, PIECES / 8);
+	add("map pages", anchor->maps->resident, sizeof(AO_t));
 	add("locks", anchor->locks, MUTEXES * sizeof(struct lock *));
 }
 
@@ -129,6 +129,23 @@ static bool round_of(uint64_t this_seed)
 		memcpy(damaged[n].at, &damaged[n].was, 8);
 	if (!good)
 		printf("seed %llu: %s\n", (unsigned long long)this_seed, part->name);
+	return good;
+}
+
+/* A list of caches that leads to itself, each with full parcels. */
+static bool endless_list(void)
+{
+	static struct parcel full = { .arena = 1, .count = PARCEL_OBJECTS };
+	struct tcache *t = container_of(anchor->tcaches->tcaches->next, struct tcache, link);
+	struct tcache was = *t;
+
+	for (size_t i = 0; i < PARCEL_OBJECTS; i++)
+		full.objects[i] = t;
+	for (size_t i = 0; i < OPEN_PARCELS; i++)
+		t->parcels[i] = &full;
+	t->link.next = &t->link;
+	bool good = run(looks[0]);
+	*t = was;
 	return good;
 }
 
@@ -173,5 +190,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "fuzz_memory: hakctl does not see it:\n%s\n", printed);
 		return 1;
 	}
-	return run_rounds(argc, argv, round_of);
+	return run_rounds(argc, argv, round_of) || !endless_list();
 }

@@ -90,7 +90,7 @@ after=$(value stats.resident)
 
 # t toggles what is chosen, Esc nothing
 press t
-shows 'Toggle which layer\?  1 tiny \(on\)'
+shows 'Which layer\?  1 tiny \(on\)'
 press Escape
 [ "$(value tls.l2.enabled)" = true ] || fail "top: t, Esc toggles"
 press t 2
@@ -100,7 +100,7 @@ shows '^l2 +off '
 press t 2
 shows '^l2 +on '
 press t
-shows 'Toggle which layer'
+shows 'Which layer'
 press x
 [ "$(value tls.tiny.enabled)" = true ] || fail "top: t x toggles"
 

@@ -3,7 +3,7 @@
 # the static library, dlopen, hakmem-run.
 # shellcheck source=test/lib.sh
 . "${0%/*}/../lib.sh"
-: "${BUILDDIR:?}" "${MAKE:=make}" "${CC:=cc}"
+: "${BUILDDIR:?}" "${MAKE:=make}" "${CC:=cc}" "${CXX:=c++}"
 
 to=$tmp/usr
 $MAKE -C "$BUILDDIR" install prefix="$to" exec_prefix="$to" bindir="$to/bin" \
@@ -89,6 +89,24 @@ try "link with libhakmem.a" $CC "$tmp/use.c" -I"$to/include" "$to/lib/libhakmem.
 try "run with libhakmem.a" serves "$tmp/d"
 try "link all static" $CC -static "$tmp/use.c" -I"$to/include" "$to/lib/libhakmem.a" -pthread -o "$tmp/e"
 try "run all static" serves "$tmp/e"
+cat >"$tmp/new.cc" <<'EOF'
+#include <new>
+int main()
+{
+	volatile unsigned long huge = 1UL << 62;
+	try {
+		delete[] new char[huge];
+	} catch (const std::bad_alloc &) {
+		return 0;
+	}
+	return 1;
+}
+EOF
+for static in '' -static; do
+	# shellcheck disable=SC2086
+	try "link C++ $static with libhakmem.a" $CXX $static "$tmp/new.cc" "$to/lib/libhakmem.a" -pthread -o "$tmp/g"
+	try "new throws, $static with libhakmem.a" "$tmp/g"
+done
 try "compile for dlopen" $CC "$tmp/plugin.c" -o "$tmp/f" -ldl
 try "dlopen" "$tmp/f" "$to/lib/libhakmem.so.0"
 if overrides; then

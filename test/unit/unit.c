@@ -104,16 +104,6 @@ START_TEST(decay_lets_go_of_all_after_its_time_and_of_nothing_at_first)
 }
 END_TEST
 
-START_TEST(os_knows_when_address_space_is_scarce)
-{
-	ck_assert(!os_scarce_from("0\n", false));
-	ck_assert(!os_scarce_from("1\n", false));
-	ck_assert(os_scarce_from("2\n", false));
-	ck_assert(os_scarce_from("0\n", true));
-	ck_assert(!os_scarce_from(NULL, false));
-}
-END_TEST
-
 START_TEST(os_purged_memory_reads_zero_even_where_it_is_locked)
 {
 	size_t size = 4 * PAGE;
@@ -201,6 +191,24 @@ START_TEST(metadata_shares_no_cache_line_but_between_descriptors)
 	metadata_alloc(8);
 	char *p = metadata_alloc(96);
 	ck_assert_ptr_eq((char *)metadata_alloc(96), p + 96);
+}
+END_TEST
+
+/* Where address space is limited, or charged (overcommit mode 2), what is not used is not
+ * to be taken. */
+START_TEST(page_heap_takes_a_chunk_at_a_time)
+{
+	struct page_heap_stats stats;
+	bool zeroed;
+
+	for (int i = 0; i < 1000; i++) {
+		struct extent *e = metadata_alloc(sizeof(*e));
+		e->arena = 1;
+		e->class = 1;
+		ck_assert(page_heap_alloc(e, 1, &zeroed));
+		page_heap_stats(&stats);
+		ck_assert_uint_lt(stats.mapped - stats.active, CHUNK);
+	}
 }
 END_TEST
 
@@ -511,12 +519,12 @@ static const struct test_case *cases(size_t *count)
 	ADD("bits", bits_all_set_sees_each_bit, 0);
 	ADD("lock", lock_excludes_and_counts, 0);
 	ADD("decay", decay_lets_go_of_all_after_its_time_and_of_nothing_at_first, 0);
-	ADD("os", os_knows_when_address_space_is_scarce, 0);
 	ADD("os", os_purged_memory_reads_zero_even_where_it_is_locked, 0);
 	ADD("bin", bin_asks_for_the_background_thread_when_the_depot_fills, 0);
 	ADD("arena", arena_sees_that_a_parcel_brings_what_is_not_its_own, SIGABRT);
 	ADD("metadata", metadata_is_zero_and_reused, 0);
 	ADD("metadata", metadata_shares_no_cache_line_but_between_descriptors, 0);
+	ADD("page_heap", page_heap_takes_a_chunk_at_a_time, 0);
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);

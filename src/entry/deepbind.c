@@ -1,0 +1,29 @@
+/*
+ * A library loaded with RTLD_DEEPBIND (as php's extensions are) would find libc's malloc
+ * and free before ours, and free there what it was given here. So dlopen goes on
+ * without that flag.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+
+#include "entry/entry.h"
+
+#if defined(PIC) && STANDARD_NAMES
+
+static void *(*next)(const char *file, int flags);
+
+__attribute__((constructor)) static void find_next(void)
+{
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "dlopen");
+}
+
+/* Optimized in any build, so that it is a jump: libc looks at the return address for
+ * whose search path (RUNPATH, $ORIGIN) is meant. */
+__attribute__((optimize("O2"))) HAK_EXPORT void *dlopen(const char *file, int flags)
+{
+	find_next();
+	return next(file, flags & ~RTLD_DEEPBIND);
+}
+
+#endif
