@@ -5,20 +5,8 @@
 _Static_assert(CLASS_WHALE < CLASSES, "each class has a number");
 _Static_assert(CLASSES == 1u << LG_CLASSES, "a class number fits its bits");
 
-#define X2(c) c, c
-#define X4(c) X2(c), X2(c)
-#define X8(c) X4(c), X4(c)
-#define X16(c) X8(c), X8(c)
-
-const uint8_t size_class_tiny[TINY_MAX / 8 + 1] = {
-	1, 1,
-	2, X2(3), X2(4), X2(5), X2(6), X2(7), X2(8), X2(9),
-	X4(10), X4(11), X4(12), X4(13),
-	X8(14), X8(15), X8(16), X8(17),
-	X16(18), X16(19), X16(20), X16(21),
-};
-
 struct size_class size_classes[CLASSES];
+uint8_t size_class_tiny[TINY_MAX + 1];
 uint8_t size_class_l2[L2_MAX / L2_STEP], size_class_l25[L25_MAX / GRANULE];
 
 /* A slab is as short as it can be: the fewer slots, the sooner all are free. Not for
@@ -64,14 +52,18 @@ static void fill(uint8_t *classes, size_t entries, size_t step, size_t first)
 
 void size_class_init(void)
 {
-	for (size_t size = 8; size <= TINY_MAX; size += 8)
-		size_classes[size_class_tiny[size / 8]].size = (uint32_t)size;
-	size_t c = CLASS_L2;
+	size_t c = 1;
+	size_classes[c++].size = 8;
+	for (size_t size = 16; size <= TINY_MAX; size += size < 128 ? 16 : ((size_t)1 << lg_floor(size)) / 4)
+		size_classes[c++].size = (uint32_t)size;
+	hak_assert(c == CLASS_L2);
 	for (size_t doubling = TINY_MAX; doubling < L25_MAX; doubling *= 2)
 		for (size_t eighths = 1; eighths <= 8; eighths++)
 			if (ends_class(doubling, eighths))
 				size_classes[c++].size = (uint32_t)(doubling + doubling / 8 * eighths);
 	hak_assert(c == CLASS_WHALE);
+	size_class_tiny[0] = 1;
+	fill(size_class_tiny + 1, TINY_MAX, 1, 1);
 	fill(size_class_l2, sizeof(size_class_l2), L2_STEP, CLASS_L2);
 	fill(size_class_l25, sizeof(size_class_l25), GRANULE, CLASS_L25);
 	for (c = 1; c < CLASS_WHALE; c++) {

@@ -44,8 +44,8 @@ struct size_class {
 };
 
 extern struct size_class size_classes[CLASSES];
-/* Class of a size up to TINY_MAX, by (size + 7) / 8. */
-extern const uint8_t size_class_tiny[TINY_MAX / 8 + 1];
+/* Class of a size up to TINY_MAX. */
+extern uint8_t size_class_tiny[TINY_MAX + 1];
 /* Above: by (size - 1) / L2_STEP up to L2_MAX, and by (size - 1) / GRANULE. */
 #define L2_STEP ((size_t)128)
 extern uint8_t size_class_l2[L2_MAX / L2_STEP], size_class_l25[L25_MAX / GRANULE];
@@ -63,7 +63,7 @@ ALWAYS_INLINE size_t size_class_above_tiny(size_t size)
 /* size <= L25_MAX */
 static inline size_t size_class_of(size_t size)
 {
-	return size <= TINY_MAX ? size_class_tiny[(size + 7) / 8] :
+	return size <= TINY_MAX ? size_class_tiny[size] :
 	    size_class_above_tiny(size);
 }
 

@@ -45,7 +45,7 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 	struct tcache *t = tcache_self;
 
 	if (likely(size <= TINY_MAX))
-		return tcache_pop(t, t->class_of[(size + 7) / 8]);
+		return tcache_pop(t, t->class_of[size]);
 	if (likely(size <= L25_MAX))
 		return tcache_pop(t, size_class_above_tiny(size));
 	return NULL;

@@ -21,7 +21,7 @@ static void free_elsewhere(void *p);
 static void free_refused(void *p, size_t class, struct tcache *t);
 static void *calloc_slow(size_t size, const void *caller);
 
-/* Up to TINY_MAX 14 instructions, above 20. */
+/* Up to TINY_MAX 12 instructions, above 20. */
 HOT_PATH void *hak_malloc(size_t size)
 {
 	void *p = malloc_cached(size);
@@ -38,7 +38,7 @@ __asm__(".pushsection .text.hak_free, \"ax\", @progbits; .p2align 6; "
 #else
 #define MID_LINE
 #endif
-/* 21 instructions: one load and one compare tell owner and class together. */
+/* 22 instructions: one load and one compare tell owner and class together. */
 MID_LINE void hak_free(void *p)
 {
 	struct tcache *t = tcache_self;
@@ -120,7 +120,7 @@ ALWAYS_INLINE void *malloc_sited(struct tcache *t, size_t size, const void *call
 	if (unlikely(c->address != caller || c->generation != AO_load(&site_generation)))
 		return NULL;
 	if (likely(size <= TINY_MAX))
-		return tcache_pop(c->small, size_class_tiny[(size + 7) / 8]);
+		return tcache_pop(c->small, size_class_tiny[size]);
 	return size <= L25_MAX ? tcache_pop(c->large, size_class_above_tiny(size)) : NULL;
 }
 

@@ -948,7 +948,8 @@ static void thread_exit(void *unused)
 		background_end();
 	send_parcels(t);
 	delete_sites(t);
-	memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
+	if (t->is_sited)
+		memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
 	bool ask = t->ask_background;
 	t->ask_background = false;
 	tcache_self = (struct tcache *)&tcache_none;

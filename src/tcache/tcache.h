@@ -84,7 +84,7 @@ struct tcache {
 	const uint16_t *map;  /* page_map's, next to the rest */
 	size_t tag;           /* of arena, as page map entries have it */
 	void **heads[CLASSES];
-	uint8_t class_of[TINY_MAX / 8 + 1];
+	uint8_t class_of[TINY_MAX + 1];
 
 	AO_t allocs[CLASSES]; /* served by the fast path: hits */
 	struct cache_bin bins[CLASSES];
@@ -158,6 +158,9 @@ ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
 	if (unlikely(tcache_is_on_top(head, object) || head[-1] == TCACHE_FULL))
 		return false;
 	head[-1] = object;
+	/* Whoever gets it next will want its first line, and it may be long out of the
+	 * processor's caches: one that links free objects brings it here by that. */
+	__builtin_prefetch(object, 1);
 	pointer_advance(&t->heads[class], -1);
 	return true;
 }
