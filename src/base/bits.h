@@ -25,6 +25,12 @@ static inline bool is_power_of_two(size_t n)
 	return n && !(n & (n - 1));
 }
 
+/* The low n bits become the high ones. */
+static inline size_t rotate_right(size_t value, unsigned n)
+{
+	return value >> n | value << (64 - n);
+}
+
 /* to: a power of two. Wraps to 0 where the sum does not fit. */
 static inline size_t round_up(size_t n, size_t to)
 {

@@ -46,8 +46,10 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 
 	if (likely(size <= TINY_MAX))
 		return tcache_pop(t, t->class_of[size]);
+	if (likely(size <= L2_MAX))
+		return tcache_pop(t, t->class_of_l2[(size - 1) / L2_STEP]);
 	if (likely(size <= L25_MAX))
-		return tcache_pop(t, size_class_above_tiny(size));
+		return tcache_pop(t, size_class_l25[(size - 1) / GRANULE]);
 	return NULL;
 }
 

@@ -21,7 +21,7 @@ static void free_elsewhere(void *p);
 static void free_refused(void *p, size_t class, struct tcache *t);
 static void *calloc_slow(size_t size, const void *caller);
 
-/* Up to TINY_MAX 12 instructions, above 20. */
+/* Up to TINY_MAX 12 instructions, to L2_MAX 19, above 18. */
 HOT_PATH void *hak_malloc(size_t size)
 {
 	void *p = malloc_cached(size);
@@ -38,15 +38,16 @@ __asm__(".pushsection .text.hak_free, \"ax\", @progbits; .p2align 6; "
 #else
 #define MID_LINE
 #endif
-/* 22 instructions: one load and one compare tell owner and class together. */
+/* 23 instructions: one load and one compare tell owner and class together, and one
+ * compare whether the address can be an object's at all. */
 MID_LINE void hak_free(void *p)
 {
 	struct tcache *t = tcache_self;
-	size_t granule = (uintptr_t)p >> LG_GRANULE;
+	size_t word = page_map_word(p);
 
-	if (unlikely(granule >= word_read(&t->map_limit)))
+	if (unlikely(word >= word_read(&t->map_limit)))
 		return free_slow(p);
-	size_t class = AO_short_load(&t->map[granule]) ^ t->tag;
+	size_t class = AO_short_load(&t->map[page_map_granule(word)]) ^ t->tag;
 	if (unlikely(class >= CLASSES))
 		return free_elsewhere(p);
 	if (unlikely(!tcache_push(t, class, p)))
@@ -299,7 +300,7 @@ static unsigned entry_to_free(void *p)
 	unsigned entry = page_map_get(p);
 	size_t class = entry % CLASSES;
 
-	if (unlikely(class == CLASS_NONE))
+	if (unlikely(class == CLASS_NONE || !page_map_is_aligned(p)))
 		misuse_of_free(p);
 	if (unlikely(entry_is_checked))
 		check_freed(p, usable_size(p));
@@ -346,7 +347,7 @@ size_t usable_size(const void *p)
 	size_t class = entry % CLASSES;
 	size_t size = class == CLASS_WHALE ? whale_size(p) : size_class_size(class);
 
-	if (unlikely(size == 0))
+	if (unlikely(size == 0 || !page_map_is_aligned(p)))
 		misuse_of_free(p);
 	return size;
 }
@@ -432,10 +433,10 @@ static NO_INLINE void *reallocate(void *p, size_t size, const void *caller)
 ALWAYS_INLINE void *realloc_for(void *p, size_t size, const void *caller)
 {
 	const struct tcache *t = tcache_self;
-	size_t granule = (uintptr_t)p >> LG_GRANULE;
+	size_t word = page_map_word(p);
 	/* 0 of NULL, too: that granule is nobody's. */
-	size_t class = likely(granule < word_read(&t->map_limit)) ?
-	    AO_short_load(&t->map[granule]) % CLASSES : CLASS_NONE;
+	size_t class = likely(word < word_read(&t->map_limit)) ?
+	    AO_short_load(&t->map[page_map_granule(word)]) % CLASSES : CLASS_NONE;
 
 	if (likely(class - 1 < CLASS_WHALE - 1 && size - 1 < L25_MAX)) {
 		size_t old_size = size_class_size(class);

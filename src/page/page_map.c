@@ -76,7 +76,8 @@ bool page_map_init(void)
 	page_map.map = os_reserve_readable(granules * sizeof(*page_map.map));
 	if (!page_map.map)
 		return init_window();
-	page_map.limit = page_map.end = granules;
+	page_map.end = granules;
+	page_map.limit = granules << (LG_GRANULE - LG_WORD);
 	return true;
 }
 

@@ -47,11 +47,28 @@ struct extent {
 
 struct page_map {
 	uint16_t *map;    /* biased: map[address >> LG_GRANULE] */
-	size_t limit;     /* granules that the fast path may look up */
+	size_t limit;     /* of page_map_word: below it the fast path may look up */
 	size_t first, end; /* granules that map has */
 	AO_t high;        /* uint16_t *: of all granules, for those that map has not;
 			   * published once */
 };
+
+/* An address for the fast path: in words, so that one that is not aligned as all objects
+ * are lies beyond any limit. */
+#define LG_WORD 3
+ALWAYS_INLINE size_t page_map_word(const void *p)
+{
+	return rotate_right((uintptr_t)p, LG_WORD);
+}
+ALWAYS_INLINE bool page_map_is_aligned(const void *p)
+{
+	return (uintptr_t)p % ((size_t)1 << LG_WORD) == 0;
+}
+/* Of a word below the limit. */
+ALWAYS_INLINE size_t page_map_granule(size_t word)
+{
+	return word >> (LG_GRANULE - LG_WORD);
+}
 
 extern struct page_map page_map;
 extern struct lock page_map_lock; /* leaf; for fork */

@@ -990,6 +990,7 @@ static struct tcache *tcache_create(struct arena *arena)
 	for (size_t c = 0; c < CLASSES; c++)
 		t->heads[c] = NO_ROOM;
 	memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
+	memcpy(t->class_of_l2, size_class_l2, sizeof(t->class_of_l2));
 	t->map = page_map.map;
 	t->map_limit = page_map.limit;
 	t->next_collected = 1;

@@ -84,7 +84,7 @@ struct tcache {
 	const uint16_t *map;  /* page_map's, next to the rest */
 	size_t tag;           /* of arena, as page map entries have it */
 	void **heads[CLASSES];
-	uint8_t class_of[TINY_MAX + 1];
+	uint8_t class_of[TINY_MAX + 1], class_of_l2[L2_MAX / L2_STEP];
 
 	AO_t allocs[CLASSES]; /* served by the fast path: hits */
 	struct cache_bin bins[CLASSES];

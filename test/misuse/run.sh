@@ -53,6 +53,7 @@ all() {
 	    double_free_other_thread double_free_by_other_thread \
 	    double_free_two_threads double_free_no_cache double_free_sized
 	misuse interior free_interior_small free_interior_unaligned \
+	    free_interior_at_once \
 	    free_interior_medium free_interior_large \
 	    free_interior_large_unaligned free_interior_whale \
 	    free_interior_whale_start
