@@ -270,6 +270,10 @@ void background_stop(void)
 	int saved = errno;
 	uint64_t until = os_now_ms() + STOP_MS;
 
+	/* A filter that is there already may not allow what follows. */
+	if (AO_int_load_acquire(&ending) == ENDS_FOR_GOOD && !thread_is_hidden() &&
+	    flag_load(&background_state) == BACKGROUND_NOT_ALLOWED)
+		return;
 	/* In a child of vfork(2) the memory is the parent's, and so is the thread. */
 	if (started_by == getpid()) {
 		background_end();

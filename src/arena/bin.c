@@ -270,10 +270,10 @@ static void depot_age(struct bin *bin, bool all)
 }
 
 /* Did nothing come back to the slab for so long? It may have been freed into after now
- * was read. */
+ * was read: then it has no age, which is enough for 0. */
 static bool has_aged(const struct slab *slab, uint64_t now_ms, uint32_t age_ms)
 {
-	return (int64_t)(int32_t)((uint32_t)now_ms - slab->freed_ms) >= age_ms;
+	return age_ms == 0 || (int64_t)(int32_t)((uint32_t)now_ms - slab->freed_ms) >= age_ms;
 }
 
 static void release_empties(struct bin *bin, uint64_t now_ms, uint32_t age_ms)

@@ -417,6 +417,8 @@ static bool serve(void)
 	bool answered = rung && answer();
 	if (collect_rows() > layout.arena_rows)
 		segment_make();
+	if (!segment)
+		return false;
 	if (!answered || now >= refreshed_ns + REFRESH_NS)
 		refresh();
 	if (refreshed_ns != seen) {

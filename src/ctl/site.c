@@ -28,23 +28,24 @@ AO_t site_generation;
 
 #if __GLIBC_PREREQ(2, 35)
 
-/* The name of the object of an address. No lock. */
-static bool object_at(const void *address, const char **name)
+/* The object of an address: its name, where it starts. No lock. */
+static bool object_at(const void *address, const char **name, uintptr_t *start)
 {
 	struct dl_find_object found;
 
 	if (_dl_find_object((void *)(uintptr_t)address, &found) != 0)
 		return false;
 	*name = found.dlfo_link_map ? found.dlfo_link_map->l_name : "";
+	*start = (uintptr_t)found.dlfo_map_start;
 	return true;
 }
 #define SITES_SUPPORTED 1
 
 #else
 
-static bool object_at(const void *address, const char **name)
+static bool object_at(const void *address, const char **name, uintptr_t *start)
 {
-	(void)address, (void)name;
+	(void)address, (void)name, (void)start;
 	return false;
 }
 #define SITES_SUPPORTED 0
@@ -136,12 +137,16 @@ static struct arena *arena_of_object(const char *name)
 
 /* Every dlopen allocates from within the dynamic linker before the new object's
  * code can run: then all entries are void, since an address may be another
- * object's than before. By its name, as glibc's is called on each processor. */
-static bool is_dynamic_linker(const char *name)
+ * object's than before. By its name, or by what lies in it, as it may have been started
+ * under any name. */
+static bool is_dynamic_linker(const char *name, uintptr_t start)
 {
-	const char *slash = strrchr(name, '/');
+	extern struct r_debug _r_debug __attribute__((weak));
+	const char *slash = strrchr(name, '/'), *its_name;
+	uintptr_t its_start;
 
-	return strncmp(slash ? slash + 1 : name, "ld-linux", 8) == 0;
+	return strncmp(slash ? slash + 1 : name, "ld-linux", 8) == 0 ||
+	    (*name && object_at(&_r_debug, &its_name, &its_start) && its_start == start);
 }
 
 static void clear_entries(void)
@@ -163,12 +168,13 @@ static void forget(void)
 SLOW_PATH struct arena *site_find(const void *return_address)
 {
 	const char *name;
+	uintptr_t start;
 	size_t seen = AO_load_acquire(&site_generation);
 
-	if (!object_at((const char *)return_address - 1, &name))
+	if (!object_at((const char *)return_address - 1, &name, &start))
 		return NULL;
 	struct arena *arena = arena_of_object(name);
-	if (is_dynamic_linker(name))
+	if (is_dynamic_linker(name, start))
 		forget();
 	else
 		AO_store(site_entry(return_address), site_word(return_address, seen) |

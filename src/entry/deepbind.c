@@ -23,7 +23,7 @@ __attribute__((constructor)) static void find_next(void)
 __attribute__((optimize("O2"))) HAK_EXPORT void *dlopen(const char *file, int flags)
 {
 	find_next();
-	return next(file, flags & ~RTLD_DEEPBIND);
+	return next ? next(file, flags & ~RTLD_DEEPBIND) : NULL;
 }
 
 #endif

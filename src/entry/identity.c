@@ -11,6 +11,7 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <grp.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -33,6 +34,12 @@ static void *lookup(void **next, const char *name)
 	return *next;
 }
 
+static int not_there(void)
+{
+	errno = ENOSYS;
+	return -1;
+}
+
 #define EACH(X) \
 	X(setuid, (uid_t id), (id)) \
 	X(setgid, (gid_t id), (id)) \
@@ -45,8 +52,7 @@ static void *lookup(void **next, const char *name)
 	X(setgroups, (size_t n, const gid_t *groups), (n, groups)) \
 	X(initgroups, (const char *user, gid_t group), (user, group)) \
 	X(unshare, (int what), (what)) \
-	X(setns, (int file, int type), (file, type)) \
-	X(_Fork, (void), ())
+	X(setns, (int file, int type), (file, type))
 
 #define FOLLOW(name, parameters, arguments) \
 	static void *next_##name; \
@@ -54,6 +60,8 @@ static void *lookup(void **next, const char *name)
 	{ \
 		int (*next) parameters; \
 		*(void **)&next = lookup(&next_##name, #name); \
+		if (!next) \
+			return not_there(); \
 		bool held = background_hold(); \
 		int result = next arguments; \
 		if (held) \
@@ -61,6 +69,24 @@ static void *lookup(void **next, const char *name)
 		return result; \
 	}
 EACH(FOLLOW)
+
+static void *next__Fork;
+HAK_EXPORT pid_t _Fork(void)
+{
+	pid_t (*next)(void);
+
+	*(void **)&next = lookup(&next__Fork, "_Fork");
+	if (!next)
+		return not_there();
+	bool held = background_hold();
+	pid_t pid = next();
+	/* What fork's handlers would do. */
+	if (pid == 0)
+		background_after_fork_in_child();
+	else if (held)
+		background_release();
+	return pid;
+}
 
 static void *next_prctl;
 HAK_EXPORT int prctl(int option, ...)
@@ -74,6 +100,8 @@ HAK_EXPORT int prctl(int option, ...)
 		argument[i] = va_arg(arguments, unsigned long);
 	va_end(arguments);
 	*(void **)&next = lookup(&next_prctl, "prctl");
+	if (!next)
+		return not_there();
 	if (option == PR_SET_SECCOMP || option == PR_SET_NO_NEW_PRIVS)
 		background_stop();
 	return next(option, argument[0], argument[1], argument[2], argument[3]);
@@ -85,6 +113,7 @@ extern __typeof__(setuid) own_setuid __attribute__((ALIAS_OF(setuid), visibility
 __attribute__((constructor)) static void lookup_all(void)
 {
 	EACH(LOOKUP)
+	lookup(&next__Fork, "_Fork");
 	lookup(&next_prctl, "prctl");
 	thread_identity_is_followed = dlsym(RTLD_DEFAULT, "setuid") == (void *)(uintptr_t)&own_setuid;
 }

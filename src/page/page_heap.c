@@ -12,6 +12,8 @@ __extension__ typedef unsigned __int128 mask;
 #define ALL_GRANULES (~(mask)0)
 _Static_assert(CHUNK_GRANULES == 128, "a mask has a bit for each granule");
 
+/* What is passed where somebody else's mapping lies below the heap. */
+#define PASSED (64 * MiB)
 /* Runs given back in one go, so long as they are taken out of the heap. */
 #define PURGE_BATCH 32
 
@@ -186,19 +188,29 @@ static void heap_init(void)
 	heap.initialized = true;
 }
 
+static char *map_below(char *above)
+{
+	return os_map_aligned((uintptr_t)above > CHUNK ? above - CHUNK : NULL, CHUNK, CHUNK);
+}
+
 /* Below the last one, so that the system merges them. No more at a time: address space
  * may be limited (RLIMIT_AS) or charged (overcommit mode 2), and a call each 2 MiB is
  * nothing to the 512 page faults that follow. */
 static char *chunk_map(void)
 {
 	char *above = heap.lowest ? heap.lowest : page_map_place(FOR_HEAP);
-	char *base = os_map_aligned((uintptr_t)above > CHUNK ? above - CHUNK : NULL,
-	    CHUNK, CHUNK);
+	char *base = map_below(above);
 
+	if (base && above && base > above) {
+		/* Something lies there: pass it, or all that follows would go astray. */
+		os_unmap(base, CHUNK);
+		base = map_below(above - PASSED);
+	}
 	if (!base)
 		return NULL;
 	os_advise_huge(base, CHUNK);
-	heap.lowest = base;
+	if (!above || base < above)
+		heap.lowest = base;
 	counter_add_owned(&heap.mapped, CHUNK);
 	return base;
 }

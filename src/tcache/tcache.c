@@ -775,7 +775,9 @@ NO_INLINE void tcache_free_slow(void *object, unsigned entry)
 			background_ask();
 		return;
 	}
-	if (unlikely(flag_load(&t->map_limit) != page_map.limit))
+	/* Where the map is a window its limit is 0, and each free comes here. */
+	if (unlikely(flag_load(&t->map_limit) != page_map.limit ||
+	    flag_load(&settings.layers) != t->seen_layers))
 		follow(t);
 	if (unlikely(t->sites != NULL)) {
 		t = cache_for_free(t, entry);
@@ -974,12 +976,13 @@ void tcache_init(bool disabled)
 }
 
 /* For arena, which counts its threads; NULL: one of those that threads join. */
-static struct tcache *tcache_create(struct arena *arena)
+static struct tcache *tcache_create(struct arena *arena, bool is_explicit)
 {
 	struct tcache *t = metadata_alloc(sizeof(*t));
 
 	if (!t)
 		return NULL;
+	t->is_explicit = is_explicit;
 	t->is_bound = arena != NULL;
 	if (arena)
 		counter_add(&arena->threads, 1);
@@ -1008,7 +1011,7 @@ static struct tcache *tcache_create(struct arena *arena)
 
 static struct tcache *add_site(struct tcache *own, struct arena *arena)
 {
-	struct tcache *t = tcache_create(arena);
+	struct tcache *t = tcache_create(arena, false);
 
 	if (t) {
 		t->is_site = true;
@@ -1036,10 +1039,8 @@ struct tcache *tcache_create_explicit(void)
 {
 	struct tcache *own = tcache_get(), *t = NULL;
 
-	if (own && (t = tcache_create(own->arena))) {
+	if (own && (t = tcache_create(own->arena, true)))
 		t->is_off = false;
-		t->is_explicit = true;
-	}
 	return t;
 }
 
@@ -1057,7 +1058,7 @@ static SLOW_PATH struct tcache *tcache_new(void)
 		return NULL;
 	t = take_over();
 	if (!t)
-		t = tcache_create(NULL);
+		t = tcache_create(NULL, false);
 	if (!t)
 		return NULL;
 	/* Not of the first thread: its id is the process's. */
@@ -1140,7 +1141,9 @@ RACY_READER static void look_at_parcels(const struct tcache *t, struct tcache_vi
 {
 	for (unsigned i = 0; i < OPEN_PARCELS; i++) {
 		const struct parcel *p = t->parcels[i];
-		size_t n = p ? arena_parcel_objects(arena_get(p->arena), p) : 0;
+		/* It may be in the making, or another piece of memory by now. */
+		const struct arena *arena = p ? arena_get(p->arena) : NULL;
+		size_t n = arena ? arena_parcel_objects(arena, p) : 0;
 		for (size_t k = 0; k < n && k < PARCEL_OBJECTS; k++)
 			view->entries[view->remote++] =
 			    (uint16_t)page_map_get(p->objects[k]);
