@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,6 +70,39 @@ fail(const char *format, ...)
 		if (!(cond))                                                   \
 			fail("%s:%d: %s: failed", __FILE__, __LINE__, #cond);  \
 	} while (0)
+
+/* A case that runs in a child of its own, which must end by itself, with 0, in
+ * CASE_SECONDS. */
+struct child_case {
+	const char *name;
+	void (*run)(void);
+};
+#define CASE_SECONDS 20
+
+static inline void
+run_in_children(const char *test, const struct child_case *cases, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int status = 0, waited = 0;
+		pid_t pid = fork();
+
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			cases[i].run();
+			exit(0);
+		}
+		while (waitpid(pid, &status, WNOHANG) == 0) {
+			if (waited++ == CASE_SECONDS * 100) {
+				kill(pid, SIGKILL);
+				fail("%s: does not end", cases[i].name);
+			}
+			nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
+		}
+		if (status != 0)
+			fail("%s: status %#x", cases[i].name, (unsigned)status);
+		printf("%s: %s: passed\n", test, cases[i].name);
+	}
+}
 
 /* Hide a value from the compiler, which knows too much about malloc. */
 static inline void *

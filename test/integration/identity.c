@@ -14,7 +14,6 @@
 #include <sys/time.h>
 #include <sys/wait.h>
 
-#define CASE_SECONDS 20
 #define BLOCK (3 * MIB)
 #define OBJECTS 4000
 
@@ -270,10 +269,7 @@ static void new_namespace(void)
 	wait_for_thread();
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
+static const struct child_case cases[] = {
 	{ "two threads", two_threads },
 	{ "main ends", main_ends },
 	{ "handler in malloc", handler_in_malloc },
@@ -294,24 +290,6 @@ int main(void)
 		printf("skip: no background thread\n");
 		return SKIP;
 	}
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		int status = 0, waited = 0;
-		pid_t pid = fork();
-		CHECK(pid >= 0);
-		if (pid == 0) {
-			cases[i].run();
-			exit(0);
-		}
-		while (waitpid(pid, &status, WNOHANG) == 0) {
-			if (waited++ == CASE_SECONDS * 100) {
-				kill(pid, SIGKILL);
-				fail("%s: does not end", cases[i].name);
-			}
-			usleep(10000);
-		}
-		if (status != 0)
-			fail("%s: status %#x", cases[i].name, (unsigned)status);
-		printf("identity: %s: passed\n", cases[i].name);
-	}
+	run_in_children("identity", cases, sizeof(cases) / sizeof(*cases));
 	return 0;
 }

@@ -16,8 +16,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define CASE_SECONDS 20
-
 #define ALLOW(name) \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -139,10 +137,7 @@ as_a_service(void)
 	_exit(3);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
+static const struct child_case cases[] = {
 	{ "before the thread", filter_before_the_thread },
 	{ "after the thread", filter_after_the_thread },
 	{ "of all threads", filter_of_all_threads },
@@ -165,25 +160,6 @@ main(int argc, char **argv)
 		usleep(300000);
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		int status = 0, waited = 0;
-		pid_t pid = fork();
-
-		CHECK(pid >= 0);
-		if (pid == 0) {
-			cases[i].run();
-			_exit(1);
-		}
-		while (waitpid(pid, &status, WNOHANG) == 0) {
-			if (waited++ == CASE_SECONDS * 100) {
-				kill(pid, SIGKILL);
-				fail("%s: does not end", cases[i].name);
-			}
-			usleep(10000);
-		}
-		if (status != 0)
-			fail("%s: status %#x", cases[i].name, (unsigned)status);
-		printf("sandbox: %s: passed\n", cases[i].name);
-	}
+	run_in_children("sandbox", cases, sizeof(cases) / sizeof(*cases));
 	return 0;
 }
