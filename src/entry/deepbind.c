@@ -18,12 +18,21 @@ __attribute__((constructor)) static void find_next(void)
 		*(void **)&next = dlsym(RTLD_NEXT, "dlopen");
 }
 
-/* Optimized in any build, so that it is a jump: libc looks at the return address for
- * whose search path (RUNPATH, $ORIGIN) is meant. */
-__attribute__((optimize("O2"))) HAK_EXPORT void *dlopen(const char *file, int flags)
+/* A jump in any build: libc looks at the return address for whose search path (RUNPATH,
+ * $ORIGIN) is meant. */
+#if defined(__clang__)
+#define JUMPS
+#define JUMP __attribute__((musttail)) return
+#else
+#define JUMPS __attribute__((optimize("O2")))
+#define JUMP return
+#endif
+JUMPS HAK_EXPORT void *dlopen(const char *file, int flags)
 {
 	find_next();
-	return next ? next(file, flags & ~RTLD_DEEPBIND) : NULL;
+	if (!next)
+		return NULL;
+	JUMP next(file, flags & ~RTLD_DEEPBIND);
 }
 
 #endif

@@ -1143,8 +1143,9 @@ RACY_READER static void look_at_parcels(const struct tcache *t, struct tcache_vi
 		const struct parcel *p = t->parcels[i];
 		/* It may be in the making, or another piece of memory by now. */
 		const struct arena *arena = p ? arena_get(p->arena) : NULL;
-		size_t n = arena ? arena_parcel_objects(arena, p) : 0;
-		for (size_t k = 0; k < n && k < PARCEL_OBJECTS; k++)
+		/* As arena_parcel_objects, but racy. */
+		bool is_void = !arena || p->generation != flag_load(&arena->generation);
+		for (size_t k = 0; !is_void && k < p->count && k < PARCEL_OBJECTS; k++)
 			view->entries[view->remote++] =
 			    (uint16_t)page_map_get(p->objects[k]);
 	}
