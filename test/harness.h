@@ -71,6 +71,19 @@ fail(const char *format, ...)
 			fail("%s:%d: %s: failed", __FILE__, __LINE__, #cond);  \
 	} while (0)
 
+static inline void
+skip_without_background_thread(void)
+{
+	bool on = false;
+	size_t size = sizeof(on);
+
+	CHECK(hak_mallctl("background_thread", &on, &size, NULL, 0) == 0);
+	if (!on) {
+		printf("skip: no background thread\n");
+		exit(SKIP);
+	}
+}
+
 /* A case that runs in a child of its own, which must end by itself, with 0, in
  * CASE_SECONDS. */
 struct child_case {

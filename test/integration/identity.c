@@ -282,14 +282,7 @@ static const struct child_case cases[] = {
 
 int main(void)
 {
-	bool on = false;
-	size_t size = sizeof(on);
-
-	CHECK(hak_mallctl("background_thread", &on, &size, NULL, 0) == 0);
-	if (!on) {
-		printf("skip: no background thread\n");
-		return SKIP;
-	}
+	skip_without_background_thread();
 	run_in_children("identity", cases, sizeof(cases) / sizeof(*cases));
 	return 0;
 }

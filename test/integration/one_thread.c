@@ -113,18 +113,11 @@ static void with_callback(long parents)
 
 int main(void)
 {
-	bool on = false;
-	size_t size = sizeof(on);
-
 #if !defined(__x86_64__)
 	printf("skip: the background thread is a pthread here\n");
 	return SKIP;
 #endif
-	CHECK(hak_mallctl("background_thread", &on, &size, NULL, 0) == 0);
-	if (!on) {
-		printf("skip: no background thread\n");
-		return SKIP;
-	}
+	skip_without_background_thread();
 	CHECK(__libc_single_threaded);
 	struct thread t = wait_for_thread(0);
 	CHECK(__libc_single_threaded);

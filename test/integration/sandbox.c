@@ -147,14 +147,7 @@ static const struct child_case cases[] = {
 int
 main(int argc, char **argv)
 {
-	bool on = false;
-	size_t size = sizeof(on);
-
-	CHECK(hak_mallctl("background_thread", &on, &size, NULL, 0) == 0);
-	if (!on) {
-		printf("skip: no background thread\n");
-		return SKIP;
-	}
+	skip_without_background_thread();
 	if (argc > 1 && strcmp(argv[1], "service") == 0) {
 		wait_for_thread();
 		usleep(300000);
