@@ -48,10 +48,11 @@ static bool must_show;     /* the program's code may run on it: libc must know i
 static AO_t runs, first_run_ms, last_run_ms;
 
 /* Of the layers above; set before there is a second thread. */
-static bool (*also)(bool all);
+static bool (*also)(bool all, bool is_background);
+static __thread bool is_background;
 static struct background_service *service;
 
-void background_also(bool (*pass)(bool all))
+void background_also(bool (*pass)(bool all, bool is_background))
 {
 	also = pass;
 }
@@ -66,7 +67,7 @@ bool background_pass(bool all)
 	struct page_heap_stats heap;
 	struct whale_stats whales;
 	uint64_t now = os_now_ms();
-	bool left = also && also(all);
+	bool left = also && also(all, is_background);
 
 	for (unsigned id = 1; id <= arenas_max(); id++) {
 		struct arena *arena = arena_get(id);
@@ -123,6 +124,7 @@ static void run(void)
 	uint64_t next_pass = 0;
 	bool left = false;
 
+	is_background = true;
 	/* Most processes that get this far end soon: no work for those. */
 	futex_wait(&ending, 0, SETTLE_MS);
 	flag_store(&background_state, BACKGROUND_RUNNING);

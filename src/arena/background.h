@@ -39,8 +39,9 @@ void background_ask(void);
  * something is left. */
 bool background_pass(bool all);
 
-/* A layer above takes part in each pass, before the rest. Once, at the start. */
-void background_also(bool (*pass)(bool all));
+/* A layer above takes part in each pass, before the rest. Once, at the start.
+ * is_background: it is called on the background thread. */
+void background_also(bool (*pass)(bool all, bool is_background));
 
 /* What the thread serves besides, of a layer above. */
 struct background_service {

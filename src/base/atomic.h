@@ -63,20 +63,40 @@ static inline void counter_add_owned(AO_t *counter, size_t n)
 	__asm__("incq %0" : "+m"(*(counter)) : : "cc")
 #define pointer_advance(pointer, n) \
 	__asm__("addq %1, %0" : "+m"(*(pointer)) \
-	    : "i"((n) * (ptrdiff_t)sizeof(void *)) : "cc")
+	    : "i"((n) * (ptrdiff_t)sizeof(void *)) : "cc", "memory")
 /* No instruction: the compiler would compute index's address apart for its two uses, and
  * move result to rax at the end, where it can be from the start. */
 #define keep_apart(index, result) __asm__("" : "+r"(index) : "a"(result))
+/* The first half of that. */
+#define keep_two_uses(index) __asm__("" : "+r"(index))
 #else
 #define counter_bump(counter) ((void)++*(counter))
-#define pointer_advance(pointer, n) ((void)(*(pointer) += (n)))
+#define pointer_advance(pointer, n) \
+	(AO_compiler_barrier(), (void)(*(pointer) += (n)))
 #endif
 #ifndef word_read
 #define word_read(word) (*(word))
 #endif
 #ifndef keep_apart
 #define keep_apart(index, result) ((void)0)
+#define keep_two_uses(index) ((void)0)
 #endif
+
+/* *pointer++, done before any access that follows; and pointer_advance is done after any
+ * that comes before: for who fences this thread from outside. */
+static inline __attribute__((always_inline)) void **pointer_step(void ***pointer)
+{
+	void **was;
+
+#if defined(__x86_64__) && !defined(HAK_TSAN)
+	__asm__("movq %1, %0\n\taddq $8, %1" : "=&r"(was), "+m"(*pointer) : : "cc", "memory");
+#else
+	was = *pointer;
+	pointer_advance(pointer, 1);
+	AO_compiler_barrier();
+#endif
+	return was;
+}
 
 static inline size_t flag_load(const AO_t *flag)
 {

@@ -44,11 +44,11 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 {
 	struct tcache *t = tcache_self;
 
-	if (likely(size <= TINY_MAX))
+	if (likely(size < t->ends[LAYER_TINY]))
 		return tcache_pop(t, t->class_of[size]);
-	if (likely(size <= L2_MAX))
+	if (likely(size < t->ends[LAYER_L2]))
 		return tcache_pop(t, t->class_of_l2[(size - 1) / L2_STEP]);
-	if (likely(size <= L25_MAX))
+	if (likely(size < t->ends[LAYER_L25]))
 		return tcache_pop(t, size_class_l25[(size - 1) / GRANULE]);
 	return NULL;
 }

@@ -58,7 +58,7 @@ static void before_fork(void)
 	lock_acquire(&init_lock);
 	lock_acquire(&control_lock);
 	lock_acquire(&site_lock);
-	tcaches_lock_all();
+	lock_acquire(&tcaches_lock);
 	arenas_lock_all();
 	lock_acquire(&page_heap_lock);
 	lock_acquire(&whale_lock);
@@ -73,7 +73,7 @@ static void after_fork_in_parent(void)
 	lock_release(&whale_lock);
 	lock_release(&page_heap_lock);
 	arenas_unlock_all();
-	tcaches_unlock_all();
+	lock_release(&tcaches_lock);
 	lock_release(&site_lock);
 	lock_release(&control_lock);
 	lock_release(&init_lock);

@@ -18,7 +18,6 @@
 static void *malloc_slow(size_t size, const void *caller);
 static void free_slow(void *p);
 static void free_elsewhere(void *p);
-static void free_refused(void *p, size_t class, struct tcache *t);
 static void *calloc_slow(size_t size, const void *caller);
 
 /* Up to TINY_MAX 12 instructions, to L2_MAX 19, above 18. */
@@ -51,7 +50,7 @@ MID_LINE void hak_free(void *p)
 	if (unlikely(class >= CLASSES))
 		return free_elsewhere(p);
 	if (unlikely(!tcache_push(t, class, p)))
-		return free_refused(p, class, t);
+		return free_slow(p);
 }
 
 HOT_PATH void *hak_calloc(size_t count, size_t size)
@@ -81,8 +80,7 @@ static void remember(struct tcache *own, const void *caller, size_t generation,
     struct tcache *cache)
 {
 	*tcache_caller(own, caller) = (struct caller) {
-		.address = caller, .generation = generation,
-		.small = cache, .large = cache == own ? own->large : cache,
+		.address = caller, .generation = generation, .cache = cache,
 	};
 }
 
@@ -120,9 +118,7 @@ ALWAYS_INLINE void *malloc_sited(struct tcache *t, size_t size, const void *call
 
 	if (unlikely(c->address != caller || c->generation != AO_load(&site_generation)))
 		return NULL;
-	if (likely(size <= TINY_MAX))
-		return tcache_pop(c->small, size_class_tiny[size]);
-	return size <= L25_MAX ? tcache_pop(c->large, size_class_above_tiny(size)) : NULL;
+	return size <= L25_MAX ? tcache_pop(c->cache, size_class_of(size)) : NULL;
 }
 
 static NO_INLINE void *malloc_slow(size_t size, const void *caller)
@@ -143,14 +139,6 @@ static NO_INLINE void *calloc_slow(size_t size, const void *caller)
 
 static NO_INLINE void free_slow(void *p)
 {
-	deallocate(p, true);
-}
-
-/* An object of the thread's arena that its stack does not take. */
-static NO_INLINE void free_refused(void *p, size_t class, struct tcache *t)
-{
-	if (likely(tcache_is_aside(t, class)))
-		return tcache_lay_aside(t, class, p);
 	deallocate(p, true);
 }
 

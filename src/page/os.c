@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -150,6 +151,24 @@ void os_advise_huge(void *base, size_t size)
 		madvise(base, size, options.thp == THP_ALWAYS ?
 		    MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	errno = saved;
+}
+
+bool os_fence_threads(void)
+{
+#if HAK_TSAN
+	/* It knows nothing of such fences. */
+	return false;
+#endif
+	int saved = errno;
+	bool done = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+
+	/* It has to be registered for, by each process. */
+	if (!done && errno == EPERM)
+		done = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+		    0, 0) == 0 &&
+		    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+	errno = saved;
+	return done;
 }
 
 uint64_t os_now_ms(void)

@@ -33,6 +33,10 @@ bool os_remap_onto(void *base, size_t old_size, size_t new_size, void *place);
 /* Apply the option thp to a mapping. */
 void os_advise_huge(void *base, size_t size);
 
+/* Each other thread of the process passes a full memory barrier before this returns
+ * (membarrier(2)); false: the system has none. */
+bool os_fence_threads(void);
+
 /* Milliseconds of the coarse monotonic clock. */
 uint64_t os_now_ms(void);
 unsigned os_processors(void);

@@ -8,6 +8,8 @@
 #include "arena/background.h"
 #include "base/log.h"
 #include "page/metadata.h"
+#include "page/os.h"
+#include "tcache/rest.h"
 #include "tcache/view.h"
 
 /* A stack starts at START objects and doubles, while its thread comes here more
@@ -25,13 +27,6 @@
 #define THREAD_BYTES (2 * MiB)
 #define PROCESS_BYTES (64 * MiB)
 
-/* So much flushed from a bin with no allocation in between says that its thread
- * only frees: what rests on the stack then is of no use and holds pages. */
-#define FREEING_BYTES (96 * KiB)
-#define FREEING_OBJECTS 2048u
-/* Stacks of fewer objects are laid aside alone, and half of what lies there is not worth
- * a lock. */
-#define ALONE_BELOW 64u
 /* So many frees of a class that the thread never allocated may be of what it was
  * handed at its start; after more it is a consumer. */
 #define HANDED_OBJECTS 16u
@@ -83,8 +78,6 @@ static AO_t threads_made;
 
 static bool is_cached(const struct tcache *t, size_t class)
 {
-	if (t->is_sited && class >= CLASS_L2)
-		return false;
 	return t->seen_layers >> size_class_layer(class) & 1 && !t->is_off &&
 	    class <= t->class_max;
 }
@@ -115,7 +108,24 @@ static size_t count(const struct tcache *t, size_t class)
 {
 	const struct cache_bin *b = &t->bins[class];
 
-	return b->slots && !b->is_aside ? (size_t)(&b->slots[b->capacity + 1] - t->heads[class]) : 0;
+	return b->slots ? (size_t)(&b->slots[b->capacity + 1] - t->heads[class]) : 0;
+}
+
+/* To all that the fast paths do not do with the stacks. */
+static void tcache_enter(struct tcache *t)
+{
+	flag_store(&t->is_entered, 1);
+	/* Both the background thread fences for us: rest.h, 1. */
+	AO_compiler_barrier();
+	if (unlikely(flag_load(&t->is_visited)))
+		rest_mend(t);
+}
+
+/* Before anything that may allocate. */
+static void tcache_leave(struct tcache *t)
+{
+	/* Pairs with the load in rest.c. */
+	AO_store_release(&t->is_entered, 0);
 }
 
 static void ask_if_due(struct tcache *t)
@@ -137,6 +147,7 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 		return;
 	t->ask_background |= bin_flush(&t->arena->bins[class], bottom - n, (unsigned)n);
 	counter_add_owned(&b->moved, n);
+	t->flushed += n;
 	memmove(bottom - kept, head, kept * sizeof(*head));
 	t->heads[class] = bottom - kept;
 }
@@ -213,168 +224,67 @@ static unsigned most_capacity(const struct tcache *t, size_t class,
 	    grown_capacity(class) : base_capacity(class);
 }
 
-/* Do without the stack until the next allocation. */
-static void lay_aside(struct tcache *t, size_t class)
-{
-	struct cache_bin *b = &t->bins[class];
-
-	b->freed = 0;
-	if (class >= CLASS_L25) {
-		/* One of these is worth pages in plenty: keep none. */
-		flush_oldest(t, class, count(t, class));
-		resize(t, class, 0);
-		return;
-	}
-	lock_acquire(&t->aside_lock);
-	AO_int_store(&b->aside_to, (unsigned)(t->heads[class] - b->slots));
-	AO_int_store(&b->aside_from, b->capacity + 1u);
-	b->is_aside = true;
-	t->heads[class] = NO_ROOM;
-	lock_release(&t->aside_lock);
-}
-
-/* A class was freed so often that its objects are to lie aside, and with it go those
- * that were not allocated from since this happened last: free foresees its way better
- * where they all go the same. */
-static void lay_aside_with(struct tcache *t, size_t class)
-{
-	for (size_t c = 1; c < CLASS_WHALE; c++) {
-		struct cache_bin *b = &t->bins[c];
-		size_t allocs = allocs_seen(t, c);
-		bool rests = b->capacity >= ALONE_BELOW && b->aside_allocs == allocs;
-		if (b->capacity && !b->is_aside && (c == class || rests))
-			lay_aside(t, c);
-		b->aside_allocs = allocs;
-	}
-}
-
-/* Give what lies aside to the arena. Holds aside_lock. True: ask the background
- * thread. */
-static bool flush_aside(struct tcache *t, size_t class)
-{
-	struct cache_bin *b = &t->bins[class];
-	/* Pairs with try_push_aside's release: the slots from it on are written. */
-	unsigned from = b->aside_from, to = AO_int_load_acquire(&b->aside_to);
-
-	/* First: once flushed, an object may be given out and freed by this cache's
-	 * thread again, which must not find it here: pairs with is_on_top's acquire. */
-	AO_int_store_release(&b->aside_from, to);
-	counter_add_owned(&b->moved, from - to);
-	return from > to && bin_flush(&t->arena->bins[class], &b->slots[to], from - to);
-}
-
-/* Was it one of the last two to be laid aside, and nobody took it since? Freed twice,
- * then. */
-ALWAYS_INLINE bool is_on_top(const struct cache_bin *b, const void *object)
-{
-	void *const *top = &b->slots[b->aside_to];
-
-	return unlikely(tcache_is_on_top(top, object)) &&
-	    b->aside_to + (*top != object) <
-	    AO_int_load_acquire((const volatile unsigned *)&b->aside_from);
-}
-
-/* False: there is no room, or it is freed twice. */
-ALWAYS_INLINE bool try_push_aside(struct cache_bin *b, void *object)
-{
-	unsigned to = b->aside_to - 1;
-
-	if (unlikely(to == 0 || is_on_top(b, object)))
-		return false;
-	b->slots[to] = object;
-	/* Pairs with flush_aside's acquire. */
-	AO_int_store_release(&b->aside_to, to);
-	return true;
-}
-
-/* Give the older half to the arena; all of it where the thread never allocates, or
- * where half of it is too little to be worth a lock. Holds aside_lock. */
-static void make_room_aside(struct tcache *t, size_t class)
-{
-	struct cache_bin *b = &t->bins[class];
-	unsigned n = b->aside_from - b->aside_to, kept = 0;
-
-	if (b->misses && b->capacity >= ALONE_BELOW)
-		kept = n < b->capacity / 2u ? n : b->capacity / 2u;
-	if (n > kept)
-		t->ask_background |= bin_flush(&t->arena->bins[class],
-		    &b->slots[b->aside_to + kept], n - kept);
-	counter_add_owned(&b->moved, n - kept);
-	t->laid_aside += n - kept;
-	memmove(&b->slots[b->capacity + 1 - kept], &b->slots[b->aside_to], kept * sizeof(void *));
-	AO_int_store(&b->aside_from, b->capacity + 1u);
-	AO_int_store(&b->aside_to, b->capacity + 1u - kept);
-}
-
-static void push_aside(struct tcache *t, size_t class, void *object)
-{
-	struct cache_bin *b = &t->bins[class];
-
-	if (likely(try_push_aside(b, object)))
-		return;
-	if (is_on_top(b, object))
-		log_fatal("free(%p): double free", object);
-	lock_acquire(&t->aside_lock);
-	make_room_aside(t, class);
-	lock_release(&t->aside_lock);
-	try_push_aside(b, object);
-}
-
-/* Make what lies aside, if it does, the stack. */
-static void pick_up(struct tcache *t, size_t class)
-{
-	struct cache_bin *b = &t->bins[class];
-
-	if (!b->is_aside)
-		return;
-	lock_acquire(&t->aside_lock);
-	void **bottom = &b->slots[b->capacity + 1];
-	unsigned n = b->aside_from - b->aside_to;
-	if (b->aside_from <= b->capacity)
-		memmove(bottom - n, &b->slots[b->aside_to], n * sizeof(*bottom));
-	t->heads[class] = bottom - n;
-	b->is_aside = false;
-	lock_release(&t->aside_lock);
-}
-
 static void flush_all(struct tcache *t)
 {
-	for (size_t c = 1; c < CLASS_WHALE; c++) {
-		pick_up(t, c);
+	for (size_t c = 1; c < CLASS_WHALE; c++)
 		flush_oldest(t, c, count(t, c));
-	}
 }
 
-/* The background thread's share: what lies aside and nobody touched since the
- * last pass. True: something is left. */
-static bool take_aside(bool all)
+static struct tcache *first_cache(void)
+{
+	return list_empty(&tcaches) ? NULL : container_of(tcaches.next, struct tcache, link);
+}
+
+/* The caches that the pass did not visit yet, as many as rest has room for: each goes to
+ * the end. Holds the lock. True: something is left. */
+static bool look_at_caches(struct rest *rest, size_t pass, bool all, bool may_fence)
 {
 	bool left = false;
+	struct tcache *t;
 
-	lock_acquire(&tcaches_lock);
-	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
-		struct tcache *t = container_of(l, struct tcache, link);
-		lock_acquire(&t->aside_lock);
-		for (size_t c = 1; c < CLASS_L25; c++) {
-			struct cache_bin *b = &t->bins[c];
-			if (!b->is_aside)
-				continue;
-			unsigned to = AO_int_load(&b->aside_to);
-			if (all || to == b->aside_seen)
-				flush_aside(t, c);
-			b->aside_seen = (uint16_t)to;
-			left |= to < b->aside_from;
-		}
-		lock_release(&t->aside_lock);
-		if (!t->is_parked)
+	while (rest->count + CLASSES <= REST_MAX && (t = first_cache()) && t->visited_by != pass) {
+		t->visited_by = pass;
+		list_remove(&t->link);
+		list_append(&tcaches, &t->link);
+		if (!t->is_parked) {
+			left |= may_fence && rest_look(rest, t, all);
 			continue;
+		}
 		if (all || !t->parked_touched)
 			flush_all(t);
 		left |= t->parked_touched;
 		t->parked_touched = false;
 	}
+	return left;
+}
+
+bool tcaches_take_resting(bool all, bool may_fence)
+{
+	static size_t passes;
+	bool left = false, done;
+
+	may_fence = may_fence && os_fence_threads();
+	lock_acquire(&tcaches_lock);
+	size_t pass = ++passes;
+	do {
+		struct rest rest = { .count = 0 };
+		left |= look_at_caches(&rest, pass, all, may_fence);
+		rest_take(&rest);
+		struct tcache *t = first_cache();
+		done = !t || t->visited_by == pass;
+		/* Who waits to enter goes first. */
+		lock_release(&tcaches_lock);
+		lock_acquire(&tcaches_lock);
+	} while (!done);
 	lock_release(&tcaches_lock);
 	return left;
+}
+
+/* Give up the stack and what is on it. */
+static void drop(struct tcache *t, size_t class)
+{
+	flush_oldest(t, class, count(t, class));
+	resize(t, class, 0);
 }
 
 /* Take a refill or flush as what it says about the capacity. */
@@ -388,18 +298,17 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	    allocs == b->event_allocs;
 	unsigned most = most_capacity(t, class, event);
 
-	b->freed = freeing ? b->freed + b->capacity / 2u + 1 : 0;
 	b->last_event = (uint8_t)event;
 	b->event_allocs = allocs;
-	if (b->capacity && (b->freed >= FREEING_OBJECTS ||
-	    b->freed * size_class_size(class) >= FREEING_BYTES))
-		lay_aside_with(t, class);
-	else if (class >= CLASS_L25 && (freeing || counter_get(&b->misses) < L25_MISSES))
-		return;
-	else if (!b->capacity)
+	if (class >= CLASS_L25 && (freeing || counter_get(&b->misses) < L25_MISSES)) {
+		/* One of these is worth pages in plenty: keep none. */
+		if (freeing && b->capacity)
+			drop(t, class);
+	} else if (!b->capacity) {
 		resize(t, class, clamp(start_capacity(class), 1, most));
-	else if (!rare && b->capacity < most)
+	} else if (!rare && b->capacity < most) {
 		resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
+	}
 }
 
 /* A bin whose stack did not move since the last visit is idle: empty it. */
@@ -410,9 +319,10 @@ static void collect_step(struct tcache *t)
 
 	t->next_collected = class + 1 < CLASS_WHALE ? class + 1 : 1;
 	if (b->slots && b->seen_head == t->heads[class]) {
-		flush_oldest(t, class, count(t, class));
 		if (class >= CLASS_L25)
-			resize(t, class, 0);
+			drop(t, class);
+		else
+			flush_oldest(t, class, count(t, class));
 	}
 	b->seen_head = t->heads[class];
 }
@@ -422,22 +332,16 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 {
 	struct cache_bin *b = &t->bins[class];
 
-	if (b->is_aside) {
-		push_aside(t, class, object);
-		return;
-	}
 	if (tcache_push(t, class, object))
 		return;
 	if (unlikely(tcache_is_on_top(t->heads[class], object)))
 		log_fatal("free(%p): double free", object);
 	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
-		if (b->is_aside) {
-			push_aside(t, class, object);
-			return;
-		}
+		/* Of no use to a thread that never allocates. */
+		unsigned kept = b->misses ? b->capacity / 2u : 0;
 		if (b->slots && t->heads[class][-1] == TCACHE_FULL)
-			flush_oldest(t, class, (count(t, class) + 1) / 2);
+			flush_oldest(t, class, b->capacity - kept);
 		if (tcache_push(t, class, object))
 			return;
 	}
@@ -455,9 +359,7 @@ static void open_inbox(struct tcache *t)
 		for (size_t i = 0; i < arena_parcel_objects(t->arena, p); i++) {
 			size_t class = arena_class_of(t->arena, p->objects[i]);
 			/* Its free was counted where it was made. */
-			lock_acquire(&t->aside_lock);
 			counter_add_owned(&t->bins[class].moved, (size_t)-1);
-			lock_release(&t->aside_lock);
 			push_slow(t, class, p->objects[i]);
 		}
 		parcel_delete(p);
@@ -490,8 +392,6 @@ static void change_arena(struct tcache *t, struct arena *arena)
 	count_allocs(t);
 	use_arena(t, arena);
 	memset(t->callers, 0, sizeof(t->callers));
-	if (t->large)
-		tcache_bind(t->large, arena);
 }
 
 /* More arenas are in use than when this thread picked: pick again. */
@@ -510,7 +410,14 @@ static void rejoin(struct tcache *t)
 	arena_leave(old);
 }
 
-static struct tcache *add_site(struct tcache *own, struct arena *arena);
+/* Which sizes the stacks serve. */
+static void set_ends(struct tcache *t)
+{
+	static const size_t ends[] = { TINY_MAX + 1, L2_MAX + 1, L25_MAX + 1 };
+
+	for (int i = 0; i < 3; i++)
+		t->ends[i] = t->is_sited ? 0 : ends[i];
+}
 
 /* Rules came or went. */
 static void see_sites(struct tcache *t)
@@ -519,15 +426,8 @@ static void see_sites(struct tcache *t)
 
 	if (sited == t->is_sited || t->is_site || t->is_explicit)
 		return;
-	if (sited && !t->large && !(t->large = add_site(t, t->arena)))
-		return; /* no memory: without sites, then */
 	t->is_sited = sited;
-	if (!sited)
-		flush_all(t->large);
-	if (sited)
-		memset(t->class_of, 0, sizeof(t->class_of));
-	else
-		memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
+	set_ends(t);
 }
 
 /* Give up the stacks of what is not cached any more. */
@@ -538,10 +438,20 @@ static SLOW_PATH void drop_stacks(struct tcache *t)
 	for (size_t c = 1; c < CLASS_WHALE; c++) {
 		if (!t->bins[c].slots || is_cached(t, c))
 			continue;
-		pick_up(t, c);
-		flush_oldest(t, c, count(t, c));
-		t->bins[c].freed = 0;
-		resize(t, c, 0);
+		drop(t, c);
+	}
+}
+
+/* Settings changed: of the thread's caches. */
+static SLOW_PATH void follow(struct tcache *t)
+{
+	/* Exchanged: whose 0 is taken away, the layers of that are seen. */
+	AO_compare_and_swap_full(&t->map_limit, 0, page_map.limit);
+	for (struct tcache *c = t; c; c = c == t ? t->sites : c->next_site) {
+		tcache_enter(c);
+		if (flag_load(&settings.layers) != c->seen_layers)
+			drop_stacks(c);
+		tcache_leave(c);
 	}
 }
 
@@ -557,21 +467,13 @@ void tcaches_set_layers(size_t off, size_t on)
 		/* Pairs with the exchange in follow. */
 		AO_store_release(&container_of(l, struct tcache, link)->map_limit, 0);
 	lock_release(&tcaches_lock);
-}
-
-/* Settings changed: of the thread's caches. */
-static SLOW_PATH void follow(struct tcache *t)
-{
-	/* Exchanged: whose 0 is taken away, the layers of that are seen. */
-	AO_compare_and_swap_full(&t->map_limit, 0, page_map.limit);
-	for (struct tcache *c = t; c; c = c == t ? t->sites : c->next_site)
-		if (flag_load(&settings.layers) != c->seen_layers)
-			drop_stacks(c);
+	if (tcache_self != &tcache_none)
+		follow(tcache_self);
 }
 
 static void judge_contention(struct tcache *t)
 {
-	size_t operations = t->slow_events + t->laid_aside;
+	size_t operations = t->slow_events + t->flushed;
 
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		operations += t->allocs[c];
@@ -651,11 +553,13 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 	struct cache_bin *b = &t->bins[class];
 	void *object;
 
+	tcache_enter(t);
 	slow_event(t);
-	pick_up(t, class);
 	object = tcache_pop(t, class);
-	if (object)
+	if (unlikely(object != NULL)) {
+		tcache_leave(t);
 		return object;
+	}
 	if (is_cached(t, class)) {
 		adapt(t, class, EVENT_REFILL);
 		if (b->capacity)
@@ -664,6 +568,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 	if (!object)
 		bin_refill(&t->arena->bins[class], &object, 1, zeroed);
 	counter_add_owned(&b->misses, object != NULL);
+	tcache_leave(t);
 	ask_if_due(t);
 	background_start(false);
 	return object;
@@ -671,8 +576,6 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed)
 {
-	if (unlikely(t->is_sited) && class >= CLASS_L2)
-		t = t->large;
 	void *object = tcache_pop(t, class);
 	return likely(object) ? object : alloc_slow(t, class, zeroed);
 }
@@ -727,29 +630,18 @@ static void send_parcels(struct tcache *t)
 			send(t, &t->parcels[i]);
 }
 
-static NO_INLINE void lay_aside_slow(struct tcache *t, size_t class, void *object)
-{
-	/* What is laid aside says nothing of the other stacks: those that rest are to
-	 * be seen all the same. */
-	tcache_free_to(t, object, page_map_entry(t->arena->id, class));
-}
-
-void tcache_lay_aside(struct tcache *t, size_t class, void *object)
-{
-	if (unlikely(!try_push_aside(&t->bins[class], object)))
-		lay_aside_slow(t, class, object);
-}
-
 void tcache_free_to(struct tcache *t, void *object, unsigned entry)
 {
 	if (entry >> LG_CLASSES != t->arena->id) {
 		free_remote(t, object, entry);
 	} else {
+		tcache_enter(t);
 		if (++t->slow_events % COLLECT_EVENTS == 0)
 			collect_step(t);
 		if (unlikely(flag_load(&settings.layers) != t->seen_layers))
 			drop_stacks(t);
 		push_slow(t, entry % CLASSES, object);
+		tcache_leave(t);
 	}
 	ask_if_due(t);
 }
@@ -760,7 +652,7 @@ static struct tcache *cache_for_free(struct tcache *t, unsigned entry)
 	struct tcache *site = t->sites;
 
 	if (entry >> LG_CLASSES == t->arena->id)
-		return t->is_sited && entry % CLASSES >= CLASS_L2 ? t->large : t;
+		return t;
 	while (site && entry >> LG_CLASSES != site->arena->id)
 		site = site->next_site;
 	return site ? site : t;
@@ -793,7 +685,9 @@ void tcache_flush(struct tcache *t)
 	for (struct tcache *site = t->sites; site; site = site->next_site)
 		tcache_flush(site);
 	send_parcels(t);
+	tcache_enter(t);
 	flush_all(t);
+	tcache_leave(t);
 	ask_if_due(t);
 }
 
@@ -816,8 +710,18 @@ void tcache_bind(struct tcache *t, struct arena *arena)
 	if (arena == old)
 		return;
 	counter_add(&arena->threads, 1);
+	tcache_enter(t);
 	change_arena(t, arena);
+	tcache_leave(t);
 	arena_leave(old);
+}
+
+/* What is cached changed by the thread's own wish. */
+static void drop_uncached(struct tcache *t)
+{
+	tcache_enter(t);
+	drop_stacks(t);
+	tcache_leave(t);
 }
 
 void tcache_enable(struct tcache *t, bool on)
@@ -825,7 +729,7 @@ void tcache_enable(struct tcache *t, bool on)
 	for (struct tcache *site = t->sites; site; site = site->next_site)
 		tcache_enable(site, on);
 	t->is_off = !on;
-	drop_stacks(t);
+	drop_uncached(t);
 	send_parcels(t);
 }
 
@@ -842,7 +746,7 @@ void tcache_set_max(struct tcache *t, size_t size)
 	for (struct tcache *site = t->sites; site; site = site->next_site)
 		tcache_set_max(site, size);
 	t->class_max = class_within(size);
-	drop_stacks(t);
+	drop_uncached(t);
 }
 
 void tcache_count_allocated(size_t bytes)
@@ -876,6 +780,7 @@ static bool park(struct tcache *t)
 		parked_count++;
 		t->is_parked = t->parked_touched = true;
 		list_push(&parked, &t->parked);
+		tcache_leave(t);
 	}
 	lock_release(&tcaches_lock);
 	return room;
@@ -895,6 +800,8 @@ static struct tcache *take_over(void)
 	lock_release(&tcaches_lock);
 	if (t) {
 		t->judged_waits = lock_waits;
+		/* Full, and the background thread may sleep for good. */
+		flag_store(&t->is_visited, 1);
 		counter_add(&t->arena->threads, 1);
 		/* Another thread's bytes start at 0. */
 		memset(&t->bytes, 0, sizeof(t->bytes));
@@ -905,6 +812,7 @@ static struct tcache *take_over(void)
 
 static void tcache_delete(struct tcache *t)
 {
+	tcache_enter(t);
 	flush_all(t);
 	count_allocs(t);
 	arena_leave(t->arena);
@@ -926,7 +834,6 @@ static void delete_sites(struct tcache *t)
 	if (!t->sites)
 		return;
 	memset(t->callers, 0, sizeof(t->callers));
-	t->large = NULL;
 	while ((site = t->sites)) {
 		t->sites = site->next_site;
 		send_parcels(site);
@@ -950,8 +857,6 @@ static void thread_exit(void *unused)
 		background_end();
 	send_parcels(t);
 	delete_sites(t);
-	if (t->is_sited)
-		memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
 	bool ask = t->ask_background;
 	t->ask_background = false;
 	tcache_self = (struct tcache *)&tcache_none;
@@ -959,6 +864,8 @@ static void thread_exit(void *unused)
 	/* What the program set for the thread is not for the next one. */
 	bool as_made = !t->is_bound && t->is_off == !options.tcache &&
 	    t->class_max == class_within(options.tcache_max);
+	/* Until it is parked or gone. */
+	tcache_enter(t);
 	if (as_made && park(t)) {
 		ask = true;
 		arena_leave(arena);
@@ -972,7 +879,7 @@ static void thread_exit(void *unused)
 void tcache_init(bool disabled)
 {
 	no_caches = disabled || pthread_key_create(&exit_key, thread_exit) != 0;
-	background_also(take_aside);
+	background_also(tcaches_take_resting);
 }
 
 /* For arena, which counts its threads; NULL: one of those that threads join. */
@@ -992,6 +899,7 @@ static struct tcache *tcache_create(struct arena *arena, bool is_explicit)
 	}
 	for (size_t c = 0; c < CLASSES; c++)
 		t->heads[c] = NO_ROOM;
+	set_ends(t);
 	memcpy(t->class_of, size_class_tiny, sizeof(t->class_of));
 	memcpy(t->class_of_l2, size_class_l2, sizeof(t->class_of_l2));
 	t->map = page_map.map;
@@ -1001,6 +909,7 @@ static struct tcache *tcache_create(struct arena *arena, bool is_explicit)
 	t->seen_layers = flag_load(&settings.layers);
 	t->class_max = class_within(options.tcache_max);
 	t->is_off = !options.tcache;
+	t->is_visited = 1; /* its first slow path tells the background thread */
 	list_init(&t->parked);
 	use_arena(t, arena);
 	lock_acquire(&tcaches_lock);
@@ -1064,9 +973,10 @@ static SLOW_PATH struct tcache *tcache_new(void)
 	/* Not of the first thread: its id is the process's. */
 	t->tid = AO_fetch_and_add(&threads_made, 1) ? syscall(SYS_gettid) : 0;
 	t->is_sited = false;
+	set_ends(t);
 	tcache_self = t;
 	if (flag_load(&settings.layers) != t->seen_layers || t->seen_layers & SETTING_SITES)
-		drop_stacks(t);
+		drop_uncached(t);
 	/* May allocate: by now this thread can. */
 	pthread_setspecific(exit_key, t);
 	return t;
@@ -1086,28 +996,6 @@ static bool is_site_of(const struct tcache *own, const struct tcache *t)
 	return site != NULL;
 }
 
-/* Explicit caches alone live on in a child whatever thread was using them. */
-static void each_explicit_lock(void (*act)(struct lock *))
-{
-	for (struct link *l = tcaches.next; l != &tcaches; l = l->next) {
-		struct tcache *t = container_of(l, struct tcache, link);
-		if (t->is_explicit)
-			act(&t->aside_lock);
-	}
-}
-
-void tcaches_lock_all(void)
-{
-	lock_acquire(&tcaches_lock);
-	each_explicit_lock(lock_acquire);
-}
-
-void tcaches_unlock_all(void)
-{
-	each_explicit_lock(lock_release);
-	lock_release(&tcaches_lock);
-}
-
 void tcaches_after_fork_in_child(void)
 {
 	struct tcache *own = tcache_self;
@@ -1117,9 +1005,10 @@ void tcaches_after_fork_in_child(void)
 	while (l != &tcaches) {
 		struct tcache *t = container_of(l, struct tcache, link);
 		l = l->next;
-		lock_init(&t->aside_lock);
-		if (t->is_explicit)
+		if (t->is_explicit) {
 			counter_add(&t->arena->threads, 1);
+			flag_store(&t->is_entered, 0);
+		}
 		/* Its own, and what belongs to no thread. */
 		if (t == own || t->is_parked || t->is_explicit ||
 		    (t->is_bound && is_site_of(own, t)))

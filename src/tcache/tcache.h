@@ -13,16 +13,13 @@
  * before its first slow path and after its end.
  *
  * Invariants: only its thread touches a tcache, but for counters read by stats
- * and for what lies aside; all objects in it belong to arena, whose tag is in
- * tag.
+ * and for what rests; all objects in it belong to arena, whose tag is in tag.
  *
- * A thread that only frees needs no stack, and what rests there when it falls
- * asleep would hold pages for good. Its stacks are laid aside instead: as they are,
- * but the head has no room, so that the fast paths leave the slots alone. The
- * background thread takes what lies aside untouched, under aside_lock; the thread
- * adds to it without: it alone stores aside_to, and stores aside_from or makes the
- * slots anew only under the lock. The next allocation of a class makes a stack of it
- * again.
+ * What rests on the stacks of a thread that sleeps would hold pages for good, so the
+ * background thread takes it (rest.h). The fast paths know nothing of it but their order:
+ * pop moves the head before it loads the object, push stores the object before it moves
+ * the head. All else that touches a stack happens between tcache_enter and tcache_leave,
+ * which keep the background thread out.
  *
  * A thread has one cache for its own arena and one more for each site's arena
  * that it allocates from (tcache_for); the program may make more
@@ -35,9 +32,7 @@
  *
  * While there are site rules every allocation must ask who calls, and no
  * instruction of the fast path may be spent on that question. So in a thread's
- * own cache class_of leads to class 0, which is always empty, and what is larger
- * than class_of tells has no stack there but in another cache, large. Frees stay
- * fast.
+ * own cache nothing is of a size that its stacks serve. Frees stay fast.
  */
 #ifndef HAK_TCACHE_TCACHE_H
 #define HAK_TCACHE_TCACHE_H
@@ -55,12 +50,7 @@ struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
 	uint16_t capacity;    /* objects; slots has TCACHE_MARKS more */
 	uint8_t last_event;
-	uint32_t freed;       /* objects flushed with no allocation between */
-	bool is_aside;        /* changed under aside_lock */
-	uint16_t aside_seen;  /* aside_to at the background thread's last visit */
-	unsigned aside_from;  /* objects lie in slots[aside_to .. aside_from - 1] */
-	unsigned aside_to;
-	size_t aside_allocs;  /* allocs when stacks were last laid aside */
+	uint16_t cut;         /* from that slot on all was taken; 0: nothing was */
 	AO_t misses;          /* allocations that the stack did not serve */
 	AO_t moved;           /* objects to the arena less those from it */
 	size_t counted;       /* of all allocations, those that arena knows of */
@@ -68,12 +58,11 @@ struct cache_bin {
 	void **seen_head;     /* at the last visit of the collector */
 };
 
-/* Where a caller of malloc was led by that generation of site rules: to the caches
- * for what is small and for what is large. */
+/* Where a caller of malloc was led by that generation of site rules. */
 struct caller {
 	const void *address;  /* its return address */
 	size_t generation;
-	struct tcache *small, *large;
+	struct tcache *cache;
 };
 #define CALLERS 32u
 
@@ -83,6 +72,7 @@ struct tcache {
 	AO_t map_limit;       /* page_map's; 0, by any thread: settings changed */
 	const uint16_t *map;  /* page_map's, next to the rest */
 	size_t tag;           /* of arena, as page map entries have it */
+	size_t ends[3];       /* Tiny, L2, L2.5: the stacks serve sizes below; 0: none */
 	void **heads[CLASSES];
 	uint8_t class_of[TINY_MAX + 1], class_of_l2[L2_MAX / L2_STEP];
 
@@ -94,7 +84,6 @@ struct tcache {
 	size_t class_max;     /* the largest class that is cached */
 	size_t seen_layers;   /* settings.layers when last looked at */
 	bool is_sited;        /* as above */
-	struct tcache *large; /* for L2 and L2.5, where is_sited; among sites */
 	struct tcache *sites; /* of the same thread, for sites' arenas, by next_site */
 	struct tcache *next_site;
 	struct caller callers[CALLERS]; /* by address */
@@ -109,12 +98,14 @@ struct tcache {
 	} bytes;
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events;
-	size_t laid_aside;    /* objects that went on from there */
+	size_t flushed;       /* objects */
 	size_t judged_operations, judged_waits; /* when contention was last judged */
 	size_t next_collected;
 	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
 	bool ask_background;
-	struct lock aside_lock; /* before a bin's in the order */
+	AO_t is_entered, is_visited; /* rest.h */
+	void **rested[CLASSES]; /* heads, at the background thread's last visit */
+	size_t visited_by;    /* that pass of it */
 	struct parcel *parcels[OPEN_PARCELS];
 	struct link link;     /* among all tcaches */
 	struct link parked;   /* its thread ended: among those to take over */
@@ -131,14 +122,17 @@ extern struct lock tcaches_lock; /* for its counters */
 /* An object of the class, or NULL: none here. */
 ALWAYS_INLINE void *tcache_pop(struct tcache *t, size_t class)
 {
-	void *object = *t->heads[class];
+	/* Moved first, or what was loaded could be taken meanwhile. */
+	void *object = *pointer_step(&t->heads[class]);
 
 	if (likely(object)) {
-		pointer_advance(&t->heads[class], 1);
 		keep_apart(class, object);
 #if HAK_STATS
 		counter_bump(&t->allocs[class]);
 #endif
+	} else {
+		keep_apart(class, object);
+		pointer_advance(&t->heads[class], -1);
 	}
 	return object;
 }
@@ -161,6 +155,7 @@ ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
 	/* Whoever gets it next will want its first line, and it may be long out of the
 	 * processor's caches: one that links free objects brings it here by that. */
 	__builtin_prefetch(object, 1);
+	keep_two_uses(class);
 	pointer_advance(&t->heads[class], -1);
 	return true;
 }
@@ -182,13 +177,6 @@ struct tcache *tcache_for(struct arena *arena);
 
 /* What free does when the stack did not serve. class < CLASS_WHALE; entry: the object's in the page map. */
 void tcache_free_slow(void *object, unsigned entry);
-/* The first thing to ask for an object of t's arena that its stack refused: is it a
- * class whose objects are laid aside? Then do so. */
-ALWAYS_INLINE bool tcache_is_aside(const struct tcache *t, size_t class)
-{
-	return t->bins[class].is_aside;
-}
-void tcache_lay_aside(struct tcache *t, size_t class, void *object);
 /* The same by a cache of the caller's choice, which is the calling thread's or
  * used by no other now. */
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed);
@@ -203,7 +191,7 @@ void tcache_forget(void);
 /* Use that arena from now on, whatever others do. */
 void tcache_bind(struct tcache *t, struct arena *arena);
 /* Switch layers (SETTING_SITES is one) off and on in all threads. Each gives up what is
- * not cached any more at its next free, refill or flush. */
+ * not cached any more at its next free, refill or flush; the calling one does at once. */
 void tcaches_set_layers(size_t off, size_t on);
 /* Cache nothing, or up to that size. */
 void tcache_enable(struct tcache *t, bool on);
@@ -219,13 +207,15 @@ void tcache_count_freed(size_t bytes);
 /* Bring t->bytes up to date. */
 void tcache_count(struct tcache *t);
 
+/* The background thread's part: take what rests on the stacks (all: what is on any that
+ * is not just being used), if the caller may_fence (rest.h), and what ended threads left.
+ * True: something is left. */
+bool tcaches_take_resting(bool all, bool may_fence);
+
 /* In the child of fork, after the arenas: the other threads' caches are left as
  * they are, since nobody can tell what those threads were doing; what lay in them
  * stays allocated. */
 void tcaches_after_fork_in_child(void);
-/* For fork: what comes before arenas_lock in the order. */
-void tcaches_lock_all(void);
-void tcaches_unlock_all(void);
 
 /* visit is called with tcaches_lock held. hits, misses: of caches that are gone. */
 struct tcache_view;

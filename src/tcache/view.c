@@ -2,17 +2,14 @@
 
 #include <string.h>
 
-/* Objects in a stack, what lies aside too. A stack that is being replaced right now
- * counts as empty. */
-RACY_READER static size_t count_racy(const struct tcache *t, size_t class)
+RACY_READER size_t tcache_count_racy(const struct tcache *t, size_t class)
 {
 	const struct cache_bin *b = &t->bins[class];
 	uintptr_t head = (uintptr_t)*(void **const volatile *)&t->heads[class];
-	uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[b->capacity + 1] : 0;
+	unsigned cut = b->cut, end = cut ? cut : b->capacity + 1u;
+	uintptr_t bottom = b->slots ? (uintptr_t)&b->slots[end] : 0;
 	size_t n = (bottom - head) / sizeof(void *);
 
-	if (b->is_aside)
-		n = b->aside_from - b->aside_to;
 	return b->slots && n <= b->capacity ? n : 0;
 }
 
@@ -24,7 +21,7 @@ RACY_READER void tcache_sum_bytes(const struct tcache *t, uint64_t *allocated,
 	for (size_t c = 1; HAK_STATS && c < CLASS_WHALE; c++) {
 		const struct cache_bin *b = &t->bins[c];
 		size_t allocs = counter_get(&t->allocs[c]);
-		size_t pushed = count_racy(t, c) + allocs + counter_get(&b->moved);
+		size_t pushed = tcache_count_racy(t, c) + allocs + counter_get(&b->moved);
 		*allocated += (allocs + counter_get(&b->misses)) * size_class_size(c);
 		*freed += pushed * size_class_size(c);
 	}
@@ -50,7 +47,7 @@ RACY_READER void tcache_look(const struct tcache *t, long first_tid,
 		view->hits[layer] += hits;
 		view->misses[layer] += misses;
 		view->allocs[c] = hits + misses - b->counted;
-		view->objects[c] = count_racy(t, c);
+		view->objects[c] = tcache_count_racy(t, c);
 		view->capacity[layer] += b->capacity * size_class_size(c);
 		view->capacity_bytes += b->capacity * size_class_size(c);
 	}

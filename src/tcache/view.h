@@ -25,6 +25,8 @@ struct tcache_view {
 	uint16_t entries[OPEN_PARCELS * PARCEL_OBJECTS];
 };
 
+/* Objects in a stack. One that is being replaced right now counts as empty. */
+size_t tcache_count_racy(const struct tcache *t, size_t class);
 /* All of a view but what is remote. first_tid: the first thread's. */
 void tcache_look(const struct tcache *t, long first_tid, struct tcache_view *view);
 /* Bytes that passed through the cache ever, by its thread's calls. Frees are not

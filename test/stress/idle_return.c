@@ -9,6 +9,8 @@
  *   sleeping    ... the threads sleep, their caches full
  *   sleeping-random
  *   whole       free everything, large objects and whales too: 95 % goes back
+ *   pool        hundreds of threads that allocated and freed a few objects of many
+ *               sizes each, and sleep: what lies in their caches goes back
  */
 #define _GNU_SOURCE
 #include "../harness.h"
@@ -23,9 +25,15 @@
 #define RETURN_LIMIT 0.95
 
 static const char *const variants[] = {
-	"scattered", "random", "sleeping", "sleeping-random", "whole"
+	"scattered", "random", "sleeping", "sleeping-random", "whole", "pool"
 };
 #define VARIANTS (int)(sizeof(variants) / sizeof(*variants))
+
+/* A thread of the pool: its objects, and what it may still have when it sleeps, its stack
+ * and its cache's own memory. */
+#define POOL_THREADS 400
+#define POOL_OBJECTS 50
+#define POOL_KIB 32.0
 
 struct object {
 	unsigned char *p;
@@ -113,6 +121,53 @@ work(void *arg)
 	return NULL;
 }
 
+static void *
+work_a_little(void *arg)
+{
+	uint64_t rng = (uintptr_t)arg + 1;
+	void *p[POOL_OBJECTS];
+
+	for (int i = 0; i < POOL_OBJECTS; i++) {
+		size_t size = 1 + rng_below(&rng, 16000);
+		p[i] = opaque(hak_malloc(size));
+		CHECK(p[i] != NULL);
+		memset(p[i], 1, size);
+	}
+	for (int i = 0; i < POOL_OBJECTS; i++)
+		hak_free(p[i]);
+	pthread_barrier_wait(&freed);
+	pthread_barrier_wait(&measured);
+	return NULL;
+}
+
+static int
+run_pool(void)
+{
+	static pthread_t thread[POOL_THREADS];
+	pthread_attr_t attr;
+	double before = resident_mib();
+
+	pthread_barrier_init(&freed, NULL, POOL_THREADS + 1);
+	pthread_barrier_init(&measured, NULL, POOL_THREADS + 1);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * KIB);
+	for (size_t id = 0; id < POOL_THREADS; id++)
+		CHECK(pthread_create(&thread[id], &attr, work_a_little, (void *)id) == 0);
+	pthread_barrier_wait(&freed);
+	double full = resident_mib();
+	for (double start = now(); now() - start < wait_seconds;)
+		sleep_ms(200);
+	double kib = (resident_mib() - before) * 1024 / POOL_THREADS;
+	pthread_barrier_wait(&measured);
+	for (int id = 0; id < POOL_THREADS; id++)
+		pthread_join(thread[id], NULL);
+	printf("idle_return: pool            filled %.1f MiB, after %d s %.1f KiB a thread\n",
+	    full, wait_seconds, kib);
+	if (kib > POOL_KIB)
+		fail("idle_return: pool: over %.0f KiB a thread", POOL_KIB);
+	return 0;
+}
+
 static int
 run(const char *name)
 {
@@ -190,7 +245,7 @@ main(int argc, char **argv)
 	}
 	alarm(180);
 	if (argc - optind == 1)
-		return run(argv[optind]);
+		return strcmp(argv[optind], "pool") == 0 ? run_pool() : run(argv[optind]);
 	snprintf(mib, sizeof(mib), "-m%zu", fill_mib);
 	snprintf(seconds, sizeof(seconds), "-w%d", wait_seconds);
 	for (i = 0; i < VARIANTS; i++) {

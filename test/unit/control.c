@@ -14,7 +14,9 @@
 #include "base/options.h"
 #include "ctl/control.h"
 #include "hakmem/hakmem.h"
+#include "page/os.h"
 #include "page/page_map.h"
+#include "tcache/tcache.h"
 
 static size_t size_of(const struct ctl_row *row)
 {
@@ -468,8 +470,8 @@ START_TEST(thread_tcache_can_be_switched_off)
 }
 END_TEST
 
-/* Frees right after stacks were given up must not be laid aside where there is no
- * room: that is due after so many frees alone, so each number is tried. */
+/* Frees right after stacks were given up: whatever their number, they go where there is
+ * room. */
 START_TEST(frees_after_the_cache_came_back_lose_nothing)
 {
 	static const size_t sizes[] = { 64, 5000, 32768 };
@@ -573,33 +575,56 @@ START_TEST(what_never_decays_stays_in_the_whale_cache)
 }
 END_TEST
 
-static void *trim(void *unused)
-{
-	hak_malloc_trim(0);
-	return unused;
-}
+static pthread_barrier_t at_rest, goes_on;
 
-/* A class that rests goes aside with the one that is freed in bulk; from there another
- * thread takes both. Only the second time is it known to rest. */
-START_TEST(a_bulk_of_frees_lays_aside_what_rests)
+/* Of each layer, and more than one of a size. */
+static void *fill_and_rest(void *unused)
 {
-	static void *p[6000];
-	pthread_t other;
+	static const size_t sizes[] = { 16, 500, 500, 5000, 40000, 40000 };
+	void *p[6];
 
-	for (int i = 0; i < 100; i++)
-		p[i] = hak_malloc(500);
-	for (int i = 0; i < 100; i++)
-		hak_free(p[i]);
-	for (int turn = 0; turn < 2; turn++) {
-		for (int i = 0; i < 6000; i++)
-			p[i] = hak_malloc(64);
-		for (int i = 0; i < 6000; i++)
+	for (int turn = 0; turn < 6; turn++) {
+		for (int i = 0; i < 6; i++)
+			p[i] = hak_malloc(sizes[i]);
+		for (int i = 0; i < 6; i++)
 			hak_free(p[i]);
 	}
-	ck_assert_uint_ge(get("tls.tiny.bytes"), 6 * 512);
-	ck_assert_int_eq(pthread_create(&other, NULL, trim, NULL), 0);
-	pthread_join(other, NULL);
-	ck_assert_uint_lt(get("tls.tiny.bytes"), 6 * 512);
+	pthread_barrier_wait(&at_rest);
+	pthread_barrier_wait(&goes_on);
+	/* First by a free, or the first allocation finds the stack empty. */
+	for (int turn = 0; turn < 100; turn++)
+		for (int i = 0; i < 6; i++) {
+			hak_free(unused);
+			unused = hak_malloc(sizes[i]);
+		}
+	hak_free(unused);
+	pthread_barrier_wait(&at_rest);
+	pthread_barrier_wait(&goes_on);
+	return NULL;
+}
+
+START_TEST(what_rests_in_a_sleeping_threads_cache_is_taken)
+{
+	pthread_t thread;
+	bool is_there = os_fence_threads();
+
+	pthread_barrier_init(&at_rest, NULL, 2);
+	pthread_barrier_init(&goes_on, NULL, 2);
+	ck_assert_int_eq(pthread_create(&thread, NULL, fill_and_rest, hak_malloc(500)), 0);
+	for (int turn = 0; is_there && turn < 2; turn++) {
+		pthread_barrier_wait(&at_rest);
+		tcache_flush_own();
+		/* Once they are seen, once they are taken. */
+		for (int pass = 0; pass < 2; pass++)
+			ck_assert_msg(tcaches_take_resting(false, true), "turn %d pass %d", turn, pass);
+		/* Till the thread says that there is something. */
+		ck_assert(!tcaches_take_resting(false, true));
+		ck_assert_uint_eq(get("tls.tiny.bytes"), 0);
+		ck_assert_uint_eq(get("tls.l2.bytes"), 0);
+		ck_assert_uint_eq(get("tls.l25.bytes"), 0);
+		pthread_barrier_wait(&goes_on);
+	}
+	pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -782,7 +807,7 @@ int main(void)
 	ADD(thread_tcache_can_be_switched_off);
 	ADD(frees_after_the_cache_came_back_lose_nothing);
 	ADD(what_never_decays_stays_in_the_whale_cache);
-	ADD(a_bulk_of_frees_lays_aside_what_rests);
+	ADD(what_rests_in_a_sleeping_threads_cache_is_taken);
 	ADD(threads_that_never_miss_see_a_layer_go_and_come);
 	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
 	ADD(a_thread_that_only_frees_sees_its_layer_go);
