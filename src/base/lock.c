@@ -64,11 +64,14 @@ void futex_wait_two(unsigned *word, unsigned value, unsigned *shared,
 		.tv_nsec = (long)(end % 1000000000),
 	};
 	int saved = errno;
+	/* An older system, or a filter: look at the other word now and then. */
+	static AO_t has_none;
 
-	if (syscall(FUTEX_WAITV_NUMBER, words, word ? 2 : 1, 0,
+	if (!flag_load(&has_none) && syscall(FUTEX_WAITV_NUMBER, words, word ? 2 : 1, 0,
 	    timeout_ms < 0 ? NULL : &until, CLOCK_MONOTONIC) < 0 &&
-	    errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR) {
-		/* An older system, or a filter: look at the other word now and then. */
+	    errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
+		flag_store(&has_none, 1);
+	if (flag_load(&has_none)) {
 		static unsigned never;
 		bool poll = timeout_ms < 0 || timeout_ms > POLL_MS;
 		futex_wait(word ? word : &never, word ? value : 0,

@@ -22,6 +22,13 @@
 #define ALSO_AS(name, ours) \
 	HAK_EXPORT extern __typeof__(ours) name \
 	    __attribute__((ALIAS_OF(ours)))
+/* A program linked to the static library may have its own; the dynamic linker sees to it
+ * by itself. */
+#if defined(PIC)
+#define REPLACEABLE
+#else
+#define REPLACEABLE __attribute__((weak))
+#endif
 #else
 #define STANDARD_NAMES 0
 #define ALSO_AS(name, ours) _Static_assert(1, "")

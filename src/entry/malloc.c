@@ -3,6 +3,7 @@
  * themselves is below them.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arena/background.h"
@@ -523,7 +524,6 @@ size_t hak_malloc_usable_size(const void *p)
 ALSO_AS(malloc, hak_malloc);
 ALSO_AS(calloc, hak_calloc);
 ALSO_AS(realloc, hak_realloc);
-ALSO_AS(reallocarray, hak_reallocarray);
 ALSO_AS(free, hak_free);
 ALSO_AS(free_sized, hak_free_sized);
 ALSO_AS(free_aligned_sized, hak_free_aligned_sized);
@@ -545,21 +545,19 @@ ALSO_AS(__libc_pvalloc, hak_pvalloc);
 #endif
 
 #if STANDARD_NAMES
-/* free needs neither size nor alignment: each form of C++'s delete is free. */
-#define DELETE(name, mangled) \
-	HAK_EXPORT extern void name(void *) __asm__(mangled) \
-	    __attribute__((alias("hak_free")))
+/* By the program's own realloc, if it has one, as glibc's. */
+HAK_EXPORT void *reallocarray(void *p, size_t count, size_t size)
+{
+	size_t bytes;
 
-DELETE(cxx_delete, "_ZdlPv");
-DELETE(cxx_delete_array, "_ZdaPv");
-DELETE(cxx_delete_nothrow, "_ZdlPvRKSt9nothrow_t");
-DELETE(cxx_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t");
-DELETE(cxx_delete_sized, "_ZdlPvm");
-DELETE(cxx_delete_array_sized, "_ZdaPvm");
-DELETE(cxx_delete_aligned, "_ZdlPvSt11align_val_t");
-DELETE(cxx_delete_array_aligned, "_ZdaPvSt11align_val_t");
-DELETE(cxx_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t");
-DELETE(cxx_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t");
-DELETE(cxx_delete_sized_aligned, "_ZdlPvmSt11align_val_t");
-DELETE(cxx_delete_array_sized_aligned, "_ZdaPvmSt11align_val_t");
+	if (__builtin_mul_overflow(count, size, &bytes))
+		return out_of_memory();
+	return realloc(p, bytes);
+}
+
+/* C++'s two basic forms of delete; cxx.c has those that end in them. */
+HAK_EXPORT REPLACEABLE extern void cxx_delete(void *) __asm__("_ZdlPv")
+    __attribute__((alias("hak_free")));
+HAK_EXPORT REPLACEABLE extern void cxx_delete_aligned(void *) __asm__("_ZdlPvSt11align_val_t")
+    __attribute__((alias("hak_free")));
 #endif
