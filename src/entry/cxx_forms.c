@@ -8,7 +8,7 @@
 
 /* The basic forms as the program has them. */
 #define BASIC(result, name, mangled, ...) \
-	extern __attribute__((noplt)) result name(__VA_ARGS__) __asm__(mangled)
+	extern result name(__VA_ARGS__) __asm__(mangled)
 
 BASIC(void *, basic_new, "_Znwm", size_t size);
 BASIC(void *, basic_new_aligned, "_ZnwmSt11align_val_t", size_t size, size_t alignment);
