@@ -238,6 +238,7 @@ static SLOW_PATH void reclaim(void)
 	tcache_flush_own();
 	background_pass(true);
 	page_heap_release();
+	page_map_shrink();
 }
 
 static SLOW_PATH void *no_memory(size_t size)

@@ -28,6 +28,19 @@ static void *map(void *hint, size_t size, int protection)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+bool os_map_at(void *place, size_t size)
+{
+	int saved = errno;
+	void *p = mmap(place, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	errno = saved;
+	/* An old kernel takes the place for a hint. */
+	if (p != MAP_FAILED && p != place)
+		os_unmap(p, size);
+	return p == place;
+}
+
 void *os_map(void *hint, size_t size)
 {
 	return map(hint, size, PROT_READ | PROT_WRITE);

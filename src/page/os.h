@@ -12,6 +12,8 @@
 
 /* Readable, writable, zero; near hint where that is free. NULL: no memory. */
 void *os_map(void *hint, size_t size);
+/* As os_map, at place exactly; false: not possible, nothing changed. */
+bool os_map_at(void *place, size_t size);
 /* As os_map, at a multiple of alignment (a power of two). */
 void *os_map_aligned(void *hint, size_t size, size_t alignment);
 /* Address space that reads zero, costs no memory and stays out of core dumps. */
@@ -24,8 +26,6 @@ bool os_unmap(void *base, size_t size);
 void os_purge(void *base, size_t size);
 /* Let the system take the pages when it wants them (MADV_FREE). */
 void os_purge_lazily(void *base, size_t size);
-/* How many bytes of a mapping have memory, by mincore(2). */
-size_t os_resident(const void *base, size_t size);
 /* Grow a mapping where it is; false where the space above is taken. */
 bool os_grow(void *base, size_t old_size, size_t new_size);
 /* Move the pages, and grow, onto the mapping at place, which they replace. */

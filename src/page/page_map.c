@@ -25,7 +25,9 @@ struct page_map page_map;
 static uint64_t random_bits; /* fixed before the first mapping */
 struct lock page_map_lock = LOCK_INITIALIZER;
 
-static uint64_t writable[PIECES / 64]; /* guarded by page_map_lock */
+/* By piece; guarded by page_map_lock. */
+static uint64_t writable[PIECES / 64];
+static uint64_t unmapped[PIECES / 64]; /* by page_map_shrink */
 static AO_t leaves[ROOTS]; /* published once, never freed */
 static AO_t leaf_bytes, piece_bytes, resident;
 
@@ -118,17 +120,76 @@ static bool ensure_high(void)
 	return high != NULL;
 }
 
+/* Pieces that stay whatever page_map_shrink does: 4 GiB at the bottom, where free(3) of
+ * what is no object may point to in a program that is not PIE, and this much below what
+ * is in use, for more. */
+#define LOW_PIECES ((4 * GiB >> LG_GRANULE) / PIECE_GRANULES)
+#define PIECES_TO_SPARE ((32 * GiB >> LG_GRANULE) / PIECE_GRANULES)
+
+static bool has_bit(const uint64_t *bits, size_t n)
+{
+	return bits[n / 64] >> n % 64 & 1;
+}
+
+static size_t piece_of(const void *place)
+{
+	return ((uintptr_t)place >> LG_GRANULE) / PIECE_GRANULES;
+}
+
+/* Holds page_map_lock. */
+static void unmap_pieces(size_t first, size_t end)
+{
+	if (first == end || !os_unmap(&page_map.map[first * PIECE_GRANULES],
+	    (end - first) * PAGE_MAP_PIECE))
+		return;
+	for (; first < end; first++)
+		unmapped[first / 64] |= (uint64_t)1 << first % 64;
+}
+
+void page_map_shrink(void)
+{
+	size_t heap = piece_of(page_map_place(FOR_HEAP));
+	size_t whales = piece_of(page_map_place(FOR_WHALES));
+	size_t piece = page_map.end / PIECE_GRANULES, end = piece, spare = 0;
+
+	if (page_map.limit == 0 || !os_is_address_space_limited())
+		return;
+	lock_acquire(&page_map_lock);
+	while (piece-- > LOW_PIECES) {
+		if (piece == heap || piece == whales || has_bit(writable, piece))
+			spare = PIECES_TO_SPARE;
+		if (spare || has_bit(unmapped, piece)) {
+			unmap_pieces(piece + 1, end);
+			end = piece;
+			spare -= spare > 0;
+		}
+	}
+	unmap_pieces(LOW_PIECES, end);
+	lock_release(&page_map_lock);
+}
+
+/* Holds page_map_lock. */
+static bool make_writable(size_t piece)
+{
+	uint16_t *map = &map_of(piece * PIECE_GRANULES)[piece * PIECE_GRANULES];
+
+	if (!has_bit(unmapped, piece))
+		return os_make_writable(map, PAGE_MAP_PIECE);
+	if (!os_map_at(map, PAGE_MAP_PIECE))
+		return false;
+	unmapped[piece / 64] &= ~((uint64_t)1 << piece % 64);
+	return true;
+}
+
 /* Holds page_map_lock. */
 static bool ensure_writable(size_t first, size_t last)
 {
 	for (size_t piece = first / PIECE_GRANULES; piece <= last / PIECE_GRANULES; piece++) {
-		if (writable[piece / 64] >> piece % 64 & 1)
+		if (has_bit(writable, piece))
 			continue;
-		uint16_t *map = map_of(piece * PIECE_GRANULES);
-		if (!map && !ensure_high())
+		if (!map_of(piece * PIECE_GRANULES) && !ensure_high())
 			return false;
-		map = map_of(piece * PIECE_GRANULES);
-		if (!os_make_writable(&map[piece * PIECE_GRANULES], PAGE_MAP_PIECE))
+		if (!make_writable(piece))
 			return false;
 		writable[piece / 64] |= (uint64_t)1 << piece % 64;
 		counter_add_owned(&piece_bytes, PAGE_MAP_PIECE);

@@ -75,6 +75,9 @@ extern struct lock page_map_lock; /* leaf; for fork */
 
 /* False: no address space at all. */
 bool page_map_init(void);
+/* Give back the address space of those parts of the map that will hardly be needed: it
+ * is limited now. They come back when they are, if their place is free still. */
+void page_map_shrink(void);
 
 unsigned page_map_get_high(size_t granule);
 

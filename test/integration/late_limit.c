@@ -1,0 +1,94 @@
+/*
+ * A program that limits its own address space when it runs already, to less than the
+ * page map takes: what it may use is for it, by malloc and by mmap. Two ways to set the
+ * limit: libc's, and past it.
+ */
+#define _GNU_SOURCE
+#include "../harness.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#define ROOM (64 * MIB)
+/* More whales than the map keeps room for. */
+#define WHALES 40
+#define WHALE ((size_t)1 << 30)
+
+/* In use without what the allocator's map takes, and so much more. */
+static void
+limit(bool libc)
+{
+	size_t mapped = (size_t)proc_kib("/proc/self/status", "VmSize:") * KIB;
+	struct rlimit limit = { mapped - 256 * MIB + ROOM, RLIM_INFINITY };
+
+	CHECK(mapped > 256 * MIB);
+	CHECK(libc ? setrlimit(RLIMIT_AS, &limit) == 0 :
+	    syscall(SYS_setrlimit, RLIMIT_AS, &limit) == 0);
+}
+
+static void
+use(bool libc)
+{
+	static void *held[100000];
+	struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+	static char *whales[WHALES];
+	int n, i;
+	void *p;
+
+	limit(libc);
+	if (libc) {
+		p = mmap(NULL, 16 * MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(p != MAP_FAILED);
+		munmap(p, 16 * MIB);
+	}
+	for (n = 0; (held[n] = opaque(malloc(1000))) != NULL; n++)
+		memset(held[n], n & 0xff, 1000);
+	CHECK(errno == ENOMEM);
+	CHECK((size_t)n * 1000 > ROOM / 4 * 3);
+	for (i = 0; i < n; i++) {
+		CHECK(((unsigned char *)held[i])[999] == (i & 0xff));
+		free(held[i]);
+	}
+	p = opaque(malloc(ROOM / 2));
+	CHECK(p != NULL);
+	free(p);
+
+	/* Parts of the map that are gone come back. */
+	CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+	for (i = 0; i < WHALES; i++) {
+		whales[i] = opaque(malloc(WHALE));
+		CHECK(whales[i] != NULL);
+		whales[i][WHALE - 1] = 1;
+	}
+	for (i = 0; i < WHALES; i++)
+		free(whales[i]);
+}
+
+static void
+by_libc(void)
+{
+	use(true);
+}
+
+static void
+past_libc(void)
+{
+	use(false);
+}
+
+int
+main(void)
+{
+	static const struct child_case cases[] = {
+		{ "by libc", by_libc },
+		{ "past libc", past_libc },
+	};
+	struct rlimit limit;
+
+	/* From the start: a small map. */
+	if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
+		return SKIP;
+	run_in_children("late_limit", cases, 2);
+	return 0;
+}
