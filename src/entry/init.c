@@ -98,6 +98,15 @@ static void print_at_exit(void)
 	print_stats(NULL, NULL, options.stats_print_opts);
 }
 
+/* A program built with ThreadSanitizer has that malloc, and libc's functions are that
+ * library's, which is not set up yet: nothing can be called. */
+#ifdef HAK_TSAN
+#define IS_TOO_EARLY false
+#else
+extern void __tsan_init(void) __attribute__((weak));
+#define IS_TOO_EARLY (__tsan_init != NULL)
+#endif
+
 /* What may allocate. The library is linked to start before all others (initfirst), libc
  * among them: what their constructors register with pthread_atfork may allocate, so it
  * must run before our locks are taken, and after they are released. */
@@ -109,6 +118,8 @@ __attribute__((constructor)) static void start_process(int count, char **argumen
 	/* libc sets it when it starts. */
 	if (!environ)
 		environ = environment;
+	if (IS_TOO_EARLY)
+		return;
 	if (!entry_is_initialized())
 		entry_init();
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);

@@ -14,6 +14,12 @@
 #define CACHE_START (2 * MiB)
 /* Unmapped places that are remembered. */
 #define GAPS 128
+/* What moves from cached mappings to a new one: all that one page table has, to where
+ * another has it, so that the system moves tables and not their entries, and huge pages
+ * stay whole. What is several mappings to the system after that meets where blocks do;
+ * BLOCKS_BELOW, live and cached, keeps their number far from vm.max_map_count. */
+#define BLOCK (2 * MiB)
+#define BLOCKS_BELOW (16 * GiB)
 
 struct whale {
 	struct extent extent; /* first: the extent map points here */
@@ -21,6 +27,7 @@ struct whale {
 	struct link link;     /* among those that live; in the cache, newest first */
 	uint64_t freed_ms;
 	bool purged;          /* cached without memory */
+	bool patched;         /* to the system it may be several mappings */
 };
 
 struct lock whale_lock = LOCK_INITIALIZER;
@@ -45,6 +52,7 @@ static size_t let_go_bytes; /* for lack of room in the cache */
 static size_t least_cached; /* never taken out */
 static size_t first_hit;    /* of stats.hits */
 static size_t wanted_bytes = CACHE_START; /* in the cache */
+static bool can_move_blocks = true;
 
 const struct whale_places whale_places = { &stats, owners, &peak_bytes, &wanted_bytes };
 
@@ -119,6 +127,7 @@ static void coalesce(struct whale *w)
 		cache_remove(other);
 		if (before)
 			w->extent.base = other->extent.base;
+		w->patched |= other->patched;
 		w->mapped += other->mapped;
 		metadata_free(other, sizeof(*other));
 	}
@@ -210,6 +219,7 @@ static struct whale *whale_map(size_t size, size_t alignment)
 	w->mapped = size;
 	w->extent.class = CLASS_WHALE;
 	w->purged = true;
+	w->patched = false;
 	return w;
 }
 
@@ -250,15 +260,121 @@ static size_t cache_room(void)
 	return whale_room(stats.live_bytes, peak_bytes, wanted_bytes);
 }
 
-/* The cache cannot serve it: could it have, with all that was let go of? Holds the
- * lock. */
-static void regret(size_t size)
+/* The cache could not serve so many bytes: could it have, with all that was let go of?
+ * Holds the lock. */
+static void regret(size_t bytes)
 {
-	if (size > let_go_bytes + stats.cached_bytes)
+	if (bytes > let_go_bytes + stats.cached_bytes)
 		return;
-	wanted_bytes += size > 3 * wanted_bytes ? size : 3 * wanted_bytes;
+	wanted_bytes += bytes > 3 * wanted_bytes ? bytes : 3 * wanted_bytes;
 	if (wanted_bytes > peak_bytes + WHALE_SPARE)
 		wanted_bytes = peak_bytes + WHALE_SPARE;
+}
+
+static struct blocks {
+	char *first, *end;
+} blocks_of(const struct whale *w)
+{
+	uintptr_t base = (uintptr_t)w->extent.base;
+	uintptr_t first = round_up(base, BLOCK), end = (base + w->mapped) & ~(BLOCK - 1);
+
+	return (struct blocks) { (char *)first, (char *)(end > first ? end : first) };
+}
+
+/* The cached whale with most blocks, or NULL: none has any. Holds the lock. */
+static struct whale *most_blocks(void)
+{
+	struct whale *most = NULL;
+	ptrdiff_t n = 0;
+
+	for (struct link *l = cache.next; l != &cache; l = l->next) {
+		struct whale *w = container_of(l, struct whale, link);
+		struct blocks blocks = blocks_of(w);
+		if (!w->purged && blocks.end - blocks.first > n) {
+			n = blocks.end - blocks.first;
+			most = w;
+		}
+	}
+	return most;
+}
+
+/* Up to so many bytes of blocks, out of the cache; none: there is no more. Holds the
+ * lock. */
+static struct blocks take_blocks(ptrdiff_t bytes)
+{
+	struct whale *w = most_blocks();
+
+	if (!w)
+		return (struct blocks) { NULL, NULL };
+	struct blocks blocks = blocks_of(w);
+	if (blocks.end - blocks.first > bytes)
+		blocks.end = blocks.first + bytes;
+	if (w->extent.base < blocks.first)
+		w = split(w, (size_t)(blocks.first - w->extent.base));
+	size_t size = (size_t)(blocks.end - blocks.first);
+	if (!w || (w->mapped > size && !split(w, size)))
+		return (struct blocks) { NULL, NULL };
+	cache_remove(w);
+	metadata_free(w, sizeof(*w));
+	return blocks;
+}
+
+/* A block's pages could not be moved: nobody knows what is at place now, as some kernels
+ * unmap it before they fail. Let go of w but for that, and of the blocks; and no more of
+ * that in this process. Holds the lock. */
+static void give_up(struct whale *w, struct blocks blocks, char *place)
+{
+	char *end = w->extent.base + w->mapped;
+
+	os_purge(blocks.first, (size_t)(blocks.end - blocks.first));
+	os_unmap(blocks.first, (size_t)(blocks.end - blocks.first));
+	os_unmap(w->extent.base, (size_t)(place - w->extent.base));
+	os_unmap(place + BLOCK, (size_t)(end - place) - BLOCK);
+	metadata_free(w, sizeof(*w));
+	can_move_blocks = false;
+}
+
+/* Move pages of cached mappings, none of which is large enough, to a new one. False: w
+ * is gone. */
+static bool fill(struct whale *w)
+{
+	size_t missed = w->mapped;
+	bool done = true;
+
+	lock_acquire(&whale_lock);
+	struct blocks to = blocks_of(w), from = { NULL, NULL };
+	if (!can_move_blocks || stats.live_bytes + stats.cached_bytes > BLOCKS_BELOW)
+		to.end = to.first;
+	for (; done && to.first < to.end; to.first += BLOCK, from.first += BLOCK) {
+		if (from.first == from.end)
+			from = take_blocks(to.end - to.first);
+		if (from.first == from.end)
+			break;
+		w->purged = false;
+		w->patched = true;
+		missed = (size_t)(to.end - to.first) - BLOCK;
+		done = os_remap_onto(from.first, BLOCK, BLOCK, to.first);
+		if (done)
+			gap_add(from.first, BLOCK);
+		else
+			give_up(w, from, to.first);
+	}
+	if (stats.cached_bytes < least_cached)
+		least_cached = stats.cached_bytes;
+	if (missed)
+		regret(missed);
+	stats.hits += missed == 0;
+	stats.misses += missed != 0;
+	lock_release(&whale_lock);
+	return done;
+}
+
+static struct whale *whale_new(size_t size, size_t alignment)
+{
+	struct whale *w = whale_map(size, alignment);
+
+	/* Once, if ever. */
+	return !w || fill(w) ? w : whale_map(size, alignment);
 }
 
 void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
@@ -270,15 +386,10 @@ void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 	size = round_up(size, GRANULE);
 	lock_acquire(&whale_lock);
 	w = cache_take(size, alignment);
-	if (w) {
-		stats.hits++;
-	} else {
-		stats.misses++;
-		regret(size);
-	}
+	stats.hits += w != NULL;
 	lock_release(&whale_lock);
 	if (!w)
-		w = whale_map(size, alignment);
+		w = whale_new(size, alignment);
 	if (!w)
 		return NULL;
 	w->extent.size = size;
@@ -424,6 +535,8 @@ static bool resize_in_place(struct whale *w, size_t size)
 {
 	size_t mapped = w->mapped;
 	char *base = w->extent.base;
+	/* The system grows one mapping. */
+	size_t last = w->patched ? GRANULE : mapped;
 
 	if (size <= mapped && mapped - size <= size / 8) {
 		set_size(w, size, mapped);
@@ -437,7 +550,7 @@ static bool resize_in_place(struct whale *w, size_t size)
 			gap_add(base + size, mapped - size);
 			lock_release(&whale_lock);
 		}
-	} else if (os_grow(base, mapped, size)) {
+	} else if (os_grow(base + mapped - last, last, size - mapped + last)) {
 		set_size(w, size, size);
 	} else {
 		return false;
@@ -446,7 +559,7 @@ static bool resize_in_place(struct whale *w, size_t size)
 }
 
 /* The pages move to a place of our choice: the system would choose any page,
- * and whales start at granules. */
+ * and whales start at granules. Those of several mappings were copied there. */
 static bool move_to(struct whale *w, size_t size, char *place)
 {
 	struct extent old = w->extent;
@@ -458,8 +571,11 @@ static bool move_to(struct whale *w, size_t size, char *place)
 	w->extent.base = place;
 	w->extent.size = size;
 	bool known = page_map_set(&w->extent, false);
-	bool moved = known && os_remap_onto(old.base, w->mapped, size, place);
+	bool moved = known && (w->patched || os_remap_onto(old.base, w->mapped, size, place));
 	if (moved) {
+		if (w->patched && !os_unmap(old.base, old_mapped))
+			os_purge(old.base, old_mapped);
+		w->patched = false;
 		gap_add(old.base, old_mapped);
 		w->mapped = size;
 		if (!frontier || place < frontier)
@@ -488,6 +604,8 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 		char *place = may_move ? map_place(size, GRANULE) : NULL;
 		if (!place)
 			return NULL;
+		if (w->patched)
+			memcpy(place, p, old_size);
 		/* Some kernels unmap the place before they fail, and by now it may
 		 * be somebody else's: it stays, without memory. */
 		if (!move_to(w, size, place))

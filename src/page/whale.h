@@ -1,6 +1,6 @@
 /*
- * Whales: objects over 1 MiB, a mapping each. Freed ones are cached a while,
- * by size, bounded in bytes and time. One lock guards the cache and the
+ * Whales: objects over 1 MiB, a mapping each. Freed ones are cached a while, bounded in
+ * bytes and time, and serve others whole, cut or (their pages) moved together. One lock guards the cache and the
  * counters; under it only the page map's and the metadata's may be taken.
  */
 #ifndef HAK_PAGE_WHALE_H
@@ -26,7 +26,7 @@ extern struct lock whale_lock; /* for fork */
 /* Bytes that the cache may hold: what it wants, which follows regret, but no more than
  * WHALE_SPARE and what was live at most (peak) within a decay time and is not now; nor
  * than settings.whale_max_bytes. */
-#define WHALE_SPARE (32 * MiB)
+#define WHALE_SPARE (16 * MiB)
 static inline size_t whale_room(size_t live, size_t peak, size_t wanted)
 {
 	size_t room = WHALE_SPARE + peak - live;

@@ -77,5 +77,12 @@ if have perl; then
 	compare perl -e 'open F, "/proc/self/smaps_rollup"; print while <F>'
 fi
 
+# ThreadSanitizer has its own malloc and is not set up yet when the library starts.
+echo 'int main(void) { return 0; }' >"$tmp/sanitized.c"
+if clang -fsanitize=thread "$tmp/sanitized.c" -o "$tmp/sanitized" 2>/dev/null &&
+    "$tmp/sanitized"; then
+	LD_PRELOAD=$HAKMEM_LIB "$tmp/sanitized" || fail "clang's ThreadSanitizer: status $?"
+fi
+
 [ "$failed" -eq 0 ] || exit 1
 echo "integration/startup.sh: ok"
