@@ -134,12 +134,36 @@ static void print_text(struct printer *p)
 	}
 }
 
-/* JSON: the names' components are the objects' keys. */
+/* JSON, in the shape of jemalloc's: the names' components are the objects' keys, classes
+ * are arrays, and stats.arenas is a key beside stats. */
+#define STATS_ARENAS "stats.arenas."
+
+static void print_comma(struct printer *p)
+{
+	if (p->needs_comma)
+		print(p, ",");
+	p->needs_comma = false;
+}
 
 static void print_key(struct printer *p, const char *key, size_t length)
 {
-	print(p, "%s\"%.*s\":", p->needs_comma ? "," : "", (int)length, key);
-	p->needs_comma = false;
+	print_comma(p);
+	print(p, "\"%.*s\":", (int)length, key);
+}
+
+/* Of the component of a row's name that starts there. */
+static size_t key_length(const char *name, const char *key)
+{
+	return key == name && strncmp(name, STATS_ARENAS, strlen(STATS_ARENAS)) == 0 ?
+	    strlen(STATS_ARENAS) - 1 : strcspn(key, ".");
+}
+
+/* Does the row lie below the first length characters of prefix? */
+static bool is_below(const char *name, const char *prefix, size_t length)
+{
+	return length == 0 || (strncmp(name, prefix, length) == 0 && name[length] == '.' &&
+	    (length != strcspn(STATS_ARENAS, ".") ||
+	    strncmp(name, STATS_ARENAS, strlen(STATS_ARENAS)) != 0));
 }
 
 static void print_string(struct printer *p, const char *text)
@@ -188,65 +212,87 @@ static bool seen_before(const struct printer *p, unsigned row, size_t length)
 static void print_object(struct printer *p, const char *prefix, size_t length,
     const struct ctl_place *at);
 
-static unsigned index_end(const struct printer *p, const char *prefix)
+/* How many classes the key lists; 0: it does not. */
+static unsigned classes_of(const char *key, size_t length)
 {
-	return strstr(prefix, "lextent") ? SNAPSHOT_LEXTENTS :
-	    strstr(prefix, ".bin") ? SNAPSHOT_BINS : p->s->arena_rows - 1;
+	static const struct {
+		const char *key;
+		unsigned n;
+	} lists[] = { { "bin", SNAPSHOT_BINS }, { "bins", SNAPSHOT_BINS },
+		{ "lextent", SNAPSHOT_LEXTENTS }, { "lextents", SNAPSHOT_LEXTENTS } };
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (strlen(lists[i].key) == length && strncmp(key, lists[i].key, length) == 0)
+			return lists[i].n;
+	return 0;
 }
 
-/* Every value of an index: arenas by number, the sum as "merged"; classes. */
-static void print_indexed(struct printer *p, const char *prefix, size_t length,
-    const struct ctl_place *at)
+/* Arenas by number, the sum as "merged". */
+static void print_arenas(struct printer *p, const char *prefix, size_t length,
+    struct ctl_place place)
 {
-	char here[128], key[16];
-	struct ctl_place place = *at;
+	char key[16];
 
-	snprintf(here, sizeof(here), "%.*s", (int)length, prefix);
-	unsigned which = strchr(here, '<') != strrchr(here, '<');
-	bool arenas = strcmp(here, "stats.arenas.<i>") == 0 ||
-	    strcmp(here, "arenas.<i>") == 0;
-	for (unsigned i = 0; i < index_end(p, here); i++) {
-		if (arenas && (!p->each || !p->s->arenas[i + 1].is_made))
+	for (unsigned i = 0; p->each && i < p->s->arena_rows - 1; i++) {
+		if (!p->s->arenas[i + 1].is_made)
 			continue;
-		place.index[which] = i;
+		place.index[0] = i;
 		snprintf(key, sizeof(key), "%u", i);
 		print_key(p, key, strlen(key));
 		print_object(p, prefix, length, &place);
 	}
-	if (arenas && p->merged) {
-		place.index[which] = CTL_ARENAS_ALL;
+	if (p->merged) {
+		place.index[0] = CTL_ARENAS_ALL;
 		print_key(p, "merged", 6);
 		print_object(p, prefix, length, &place);
 	}
+}
+
+/* n classes in their order, which of the place's indices they are. */
+static void print_classes(struct printer *p, const char *prefix, size_t length,
+    struct ctl_place place, unsigned which, unsigned n)
+{
+	print(p, "[");
+	for (unsigned i = 0; i < n; i++) {
+		place.index[which] = i;
+		print_comma(p);
+		print_object(p, prefix, length, &place);
+	}
+	print(p, "]");
 }
 
 /* What is below the first length characters of prefix. */
 static void print_object(struct printer *p, const char *prefix, size_t length,
     const struct ctl_place *at)
 {
+	unsigned which = strchr(prefix, '<') && strchr(prefix, '<') < prefix + length;
+
 	print(p, "{");
 	p->needs_comma = false;
 	for (unsigned i = 0; i < CTL_ROWS; i++) {
 		const char *name = ctl_rows[i].name;
-		if (!is_printed(p, &ctl_rows[i]) || (length &&
-		    (strncmp(name, prefix, length) != 0 || name[length] != '.')))
+		if (!is_printed(p, &ctl_rows[i]) || !is_below(name, prefix, length))
 			continue;
 		const char *key = name + length + (length != 0);
-		size_t n = strcspn(key, ".");
+		size_t n = key_length(name, key);
 		size_t below = (size_t)(key - name) + n;
 		if (seen_before(p, i, below))
 			continue;
 		struct ctl_place leaf = ctl_place_of((enum ctl_id)i);
 		memcpy(leaf.index, at->index, sizeof(leaf.index));
 		if (*key == '<') {
-			print_indexed(p, name, below, at);
+			print_arenas(p, name, below, leaf);
 			continue;
 		}
 		print_key(p, key, n);
-		if (key[n])
+		unsigned classes = classes_of(key, n);
+		if (classes)
+			print_classes(p, name, below + strlen(".<i>"), leaf, which, classes);
+		else if (key[n])
 			print_object(p, name, below, at);
 		else
 			print_leaf(p, &leaf);
+		p->needs_comma = true;
 	}
 	print(p, "}");
 	p->needs_comma = true;
@@ -256,7 +302,7 @@ static void print_json(struct printer *p)
 {
 	struct ctl_place top = { .depth = 0 };
 
-	print(p, "{\"hakmem\":");
+	print(p, "{\"%s\":", &jemalloc_names ? "jemalloc" : "hakmem");
 	print_object(p, "", 0, &top);
 	print(p, "}\n");
 }

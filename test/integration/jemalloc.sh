@@ -8,6 +8,29 @@ preload=${HAKMEM_LIB%/*}/libhakmem-jemalloc.so
 [ -f "$preload" ] || skip "no libhakmem-jemalloc.so was built"
 ran=0
 
+# JSON in jemalloc's shape, for those who read that.
+cat >"$tmp/json.c" <<'EOC'
+void malloc_stats_print(void (*write)(void *, const char *), void *, const char *);
+void *mallocx(unsigned long, int);
+int main(void)
+{
+	mallocx(1000, 0);
+	malloc_stats_print(0, 0, "J");
+	return 0;
+}
+EOC
+if have jq && ${CC:-cc} "$tmp/json.c" -o "$tmp/json" "$preload"; then
+	LD_LIBRARY_PATH=${preload%/*} "$tmp/json" 2>"$tmp/stats.json"
+	jq -e '.jemalloc | .version and .config and .opt.narenas and
+	    .arenas.nbins == (.arenas.bin | length) and .arenas.bin[0].size == 8 and
+	    .arenas.nlextents == (.arenas.lextent | length) and
+	    .stats.allocated >= 0 and .stats.background_thread.num_threads >= 0 and
+	    (.["stats.arenas"].merged | (.small.allocated >= 0 and
+	    .bins[1].nmalloc >= 0 and .lextents[0].curlextents >= 0)) and
+	    .["stats.arenas"]["0"].nthreads >= 0' "$tmp/stats.json" >"$tmp/said" ||
+	    fail "not jemalloc's JSON: $(head -c 300 "$tmp/stats.json")"
+fi
+
 linked() {
 	command -v "$1" >/dev/null && ldd "$(command -v "$1")" | grep -q libjemalloc
 }
