@@ -606,10 +606,13 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 			return NULL;
 		if (w->patched)
 			memcpy(place, p, old_size);
-		/* Some kernels unmap the place before they fail, and by now it may
-		 * be somebody else's: it stays, without memory. */
-		if (!move_to(w, size, place))
+		if (!move_to(w, size, place)) {
+			/* Some kernels unmap the place before they fail, and by now
+			 * it may be somebody else's: it stays, without memory. */
+			if (w->patched)
+				os_unmap(place, size);
 			return NULL;
+		}
 	}
 	/* What a mapping grows by reads zero, what it had to spare may not. */
 	if (zero && size > old_size && old_mapped > old_size)
