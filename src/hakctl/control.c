@@ -238,6 +238,24 @@ static void tell(struct target *target, const struct ctl_place *place,
 	}
 }
 
+/* What a value may be, for who gave another. */
+static const char *takes(const struct ctl_row *row)
+{
+	switch ((enum ctl_type)row->type) {
+	case CTL_BOOL:
+		return "true or false";
+	case CTL_SSIZE:
+		return "-1 or a number that is not too large";
+	case CTL_UNSIGNED:
+	case CTL_SIZE:
+	case CTL_U64:
+		return row->unit == CTL_UNIT_BYTES ? "a number of bytes, as 64M" :
+		    "a number that is not too large";
+	default:
+		return NULL;
+	}
+}
+
 static int set_one(struct target *target, char *argument, const struct request *r,
     json_t *object)
 {
@@ -261,6 +279,9 @@ static int set_one(struct target *target, char *argument, const struct request *
 	if (!plain_value(row, has_value ? value : "", plain, sizeof(plain)))
 		return complain("%s: %s is too much", argument, value);
 	error = ask(target, MAILBOX_SET, argument, plain, reply);
+	if (error == EINVAL && has_value && takes(row))
+		return complain("%d: %s: takes %s, not %s", target->pid, argument,
+		    takes(row), value);
 	if (error)
 		return complain_answer(target, argument, error);
 	tell(target, &place, argument, object);

@@ -165,6 +165,8 @@ complains 'cannot be set'
 is 1 set "$pid" stats.allocated=3
 is 1 set "$pid" limit.soft_bytes
 complains 'needs a value'
+is 1 set "$pid" tls.enabled=maybe
+complains 'takes true or false, not maybe'
 is 1 set "$pid" arena.0.purge=1
 complains 'takes no value'
 is 1 set "$pid" arena.999.name=x
