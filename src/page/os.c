@@ -213,13 +213,15 @@ bool os_has_library(const char *part)
 	return dl_iterate_phdr(has_name, (void *)(uintptr_t)part) != 0;
 }
 
-bool os_is_address_space_limited(void)
+bool os_is_address_space_limited(size_t *most)
 {
 	int saved = errno;
 	struct rlimit limit;
 	bool limited = getrlimit(RLIMIT_AS, &limit) == 0 &&
 	    limit.rlim_cur != RLIM_INFINITY;
 
+	if (limited)
+		*most = limit.rlim_max < SIZE_MAX ? limit.rlim_max : SIZE_MAX;
 	errno = saved;
 	return limited;
 }

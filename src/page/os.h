@@ -43,7 +43,7 @@ unsigned os_processors(void);
 /* Has the process a library with that in its path? */
 bool os_has_library(const char *part);
 
-/* Is there a limit of the process (RLIMIT_AS)? */
-bool os_is_address_space_limited(void);
+/* Is there a limit of the process (RLIMIT_AS)? *most: what it could raise it to, bytes. */
+bool os_is_address_space_limited(size_t *most);
 
 #endif

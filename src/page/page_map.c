@@ -6,8 +6,11 @@
 
 _Static_assert(ARENAS_LIMIT < 1u << (16 - LG_CLASSES), "an entry holds any arena");
 
-/* Of the address space below the highest mapping, what a window covers. */
+/* Of the address space below WINDOW_ABOVE the highest mapping, what a window covers: so
+ * much, or where it is limited, twice what can be mapped, and gaps. */
 #define WINDOW (64 * GiB)
+#define WINDOW_ABOVE (4 * GiB)
+#define WINDOW_GAPS (WINDOW_ABOVE + 4 * GiB)
 
 /* What the map covers where it can, 256 MiB of it, and where in that memory is
  * asked for: clear of what small programs, Java (to 32 GiB) and Go (from 768 GiB)
@@ -31,19 +34,20 @@ static uint64_t unmapped[PIECES / 64]; /* by page_map_shrink */
 static AO_t leaves[ROOTS]; /* published once, never freed */
 static AO_t leaf_bytes, piece_bytes, resident;
 
-static bool init_window(void)
+static bool init_window(size_t window)
 {
 	char *top = os_reserve_readable(PAGE);
 
 	if (!top)
 		return false;
-	size_t first, end = ((uintptr_t)top + 4 * GiB) >> LG_GRANULE;
+	size_t first, end = ((uintptr_t)top + WINDOW_ABOVE) >> LG_GRANULE;
 	os_unmap(top, PAGE);
 	/* Whole pieces, so that each can change its protection. */
 	end = round_up(end, PIECE_GRANULES);
 	if (end > (size_t)1 << LG_PAGE_MAP)
 		end = (size_t)1 << LG_PAGE_MAP;
-	first = end > WINDOW >> LG_GRANULE ? end - (WINDOW >> LG_GRANULE) : 0;
+	first = end > window >> LG_GRANULE ? end - (window >> LG_GRANULE) : 0;
+	first -= first % PIECE_GRANULES;
 	uint16_t *map = os_reserve_readable((end - first) * sizeof(*map));
 	if (!map)
 		return false;
@@ -67,17 +71,19 @@ static bool place_is_free(void)
 
 bool page_map_init(void)
 {
-	size_t granules = COVERED >> LG_GRANULE;
+	size_t granules = COVERED >> LG_GRANULE, most;
 
 	/* As random as the system makes the places of libraries and stacks; who
 	 * learns an object's address learns nothing more than from mmap's own. */
 	random_bits = ((uintptr_t)&page_map ^ (uintptr_t)&granules << 16) *
 	    0x9e3779b97f4a7c15u >> 16;
-	if (os_is_address_space_limited() || !place_is_free())
-		return init_window();
+	if (os_is_address_space_limited(&most))
+		return init_window(most < WINDOW / 4 ? WINDOW_GAPS + 2 * most : WINDOW);
+	if (!place_is_free())
+		return init_window(WINDOW);
 	page_map.map = os_reserve_readable(granules * sizeof(*page_map.map));
 	if (!page_map.map)
-		return init_window();
+		return init_window(WINDOW);
 	page_map.end = granules;
 	page_map.limit = granules << (LG_GRANULE - LG_WORD);
 	return true;
@@ -150,9 +156,9 @@ void page_map_shrink(void)
 {
 	size_t heap = piece_of(page_map_place(FOR_HEAP));
 	size_t whales = piece_of(page_map_place(FOR_WHALES));
-	size_t piece = page_map.end / PIECE_GRANULES, end = piece, spare = 0;
+	size_t piece = page_map.end / PIECE_GRANULES, end = piece, spare = 0, most;
 
-	if (page_map.limit == 0 || !os_is_address_space_limited())
+	if (page_map.limit == 0 || !os_is_address_space_limited(&most))
 		return;
 	lock_acquire(&page_map_lock);
 	while (piece-- > LOW_PIECES) {

@@ -77,6 +77,9 @@ if have perl; then
 	compare perl -e 'open F, "/proc/self/smaps_rollup"; print while <F>'
 fi
 
+(ulimit -v 12000 && LD_PRELOAD=$HAKMEM_LIB true) ||
+    fail "12,000 KiB of address space are not enough"
+
 # ThreadSanitizer has its own malloc and is not set up yet when the library starts.
 echo 'int main(void) { return 0; }' >"$tmp/sanitized.c"
 if clang -fsanitize=thread "$tmp/sanitized.c" -o "$tmp/sanitized" 2>/dev/null &&
