@@ -8,7 +8,8 @@
  *
  * A process that filters its system calls (seccomp) loses it for good: a filter knows of
  * what the program calls, and may end the process for the rest. Those that go past
- * prctl to seccomp(2), as libseccomp does, call prctl for PR_SET_NO_NEW_PRIVS first.
+ * prctl to seccomp(2), as libseccomp does, call prctl for PR_SET_NO_NEW_PRIVS first;
+ * who may administrate the system need not, and is to say background_thread:false.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -44,6 +44,12 @@ struct rest {
 	} stacks[REST_MAX];
 };
 
+/* Where the stack ends. */
+static inline void **rest_end(const struct cache_bin *b)
+{
+	return &b->slots[b->cut ? b->cut : b->capacity + 1u];
+}
+
 /* Under tcaches_lock; only where membarrier(2) may be called, which a filter of system
  * calls could answer by killing the process. */
 

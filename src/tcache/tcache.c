@@ -486,14 +486,17 @@ static void judge_contention(struct tcache *t)
 	t->judged_waits = lock_waits;
 }
 
-void tcache_count(struct tcache *t)
+/* t is entered. */
+static void count_bytes(struct tcache *t)
 {
 	struct thread_bytes *bytes = &t->bytes;
 	uint64_t allocated, freed, more, less;
 
 	tcache_sum_bytes(t, &allocated, &freed);
 	for (struct tcache *site = t->sites; site; site = site->next_site) {
+		tcache_enter(site);
 		tcache_sum_bytes(site, &more, &less);
+		tcache_leave(site);
 		allocated += more;
 		freed += less;
 	}
@@ -502,6 +505,13 @@ void tcache_count(struct tcache *t)
 	int64_t held = (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base);
 	if (held > (int64_t)bytes->peak)
 		bytes->peak = (uint64_t)held;
+}
+
+void tcache_count(struct tcache *t)
+{
+	tcache_enter(t);
+	count_bytes(t);
+	tcache_leave(t);
 }
 
 static void slow_event(struct tcache *t)
@@ -516,7 +526,7 @@ static void slow_event(struct tcache *t)
 		drop_stacks(t);
 	if (t->slow_events % COLLECT_EVENTS == 0) {
 		collect_step(t);
-		tcache_count(t);
+		count_bytes(t);
 	}
 	if (unlikely(!inbox_is_empty(&t->arena->inbox)))
 		open_inbox(t);
@@ -996,6 +1006,31 @@ static bool is_site_of(const struct tcache *own, const struct tcache *t)
 	return site != NULL;
 }
 
+/* An explicit cache in a child of fork, whose user may have been another thread, at any
+ * point. Inside tcache_enter its stacks can be half changed: what lies in them is lost.
+ * On a fast path its head can be one beyond the end. */
+static void repair(struct tcache *t)
+{
+	bool was_entered = flag_load(&t->is_entered);
+
+	for (size_t c = 1; c < CLASS_WHALE; c++) {
+		struct cache_bin *b = &t->bins[c];
+		if (was_entered) {
+			*b = (struct cache_bin) { .misses = b->misses, .moved = b->moved,
+				.counted = b->counted };
+			t->heads[c] = NO_ROOM;
+		} else if (b->slots && t->heads[c] > rest_end(b)) {
+			t->heads[c] = rest_end(b);
+		}
+	}
+	if (was_entered) {
+		memset(t->parcels, 0, sizeof(t->parcels));
+		counter_sub(&process_capacity, t->capacity_bytes);
+		t->capacity_bytes = t->l25_bytes = 0;
+	}
+	flag_store(&t->is_entered, 0);
+}
+
 void tcaches_after_fork_in_child(void)
 {
 	struct tcache *own = tcache_self;
@@ -1007,7 +1042,7 @@ void tcaches_after_fork_in_child(void)
 		l = l->next;
 		if (t->is_explicit) {
 			counter_add(&t->arena->threads, 1);
-			flag_store(&t->is_entered, 0);
+			repair(t);
 		}
 		/* Its own, and what belongs to no thread. */
 		if (t == own || t->is_parked || t->is_explicit ||
