@@ -5,7 +5,7 @@
 . "${0%/*}/../lib.sh"
 
 have valgrind || skip "memcheck.sh: no valgrind"
-! nm -D "$HAKMEM_LIB" | grep -q '__[at]san_' ||
+! nm -D "$HAKMEM_LIB" | grep -q ' U __[at]san_' ||
     skip "memcheck.sh: this build has a sanitizer"
 program integration/memcheck_probe
 probe=$prog
