@@ -20,6 +20,9 @@
  * BLOCKS_BELOW, live and cached, keeps their number far from vm.max_map_count. */
 #define BLOCK (2 * MiB)
 #define BLOCKS_BELOW (16 * GiB)
+/* None move where so large a share of moves failed: mremap(2) is forbidden, or the system is
+ * older than Linux 6.17, which moves no block of several mappings, and has many. */
+#define MOVES_A_FAILURE 32
 
 struct whale {
 	struct extent extent; /* first: the extent map points here */
@@ -52,7 +55,7 @@ static size_t let_go_bytes; /* for lack of room in the cache */
 static size_t least_cached; /* never taken out */
 static size_t first_hit;    /* of stats.hits */
 static size_t wanted_bytes = CACHE_START; /* in the cache */
-static bool can_move_blocks = true;
+static size_t blocks_moved, moves_failed;
 
 const struct whale_places whale_places = { &stats, owners, &peak_bytes, &wanted_bytes };
 
@@ -320,8 +323,8 @@ static struct blocks take_blocks(ptrdiff_t bytes)
 }
 
 /* A block's pages could not be moved: nobody knows what is at place now, as some kernels
- * unmap it before they fail. Let go of w but for that, and of the blocks; and no more of
- * that in this process. Holds the lock. */
+ * unmap it before they fail. Let go of w but for that, and of the blocks. Holds the
+ * lock. */
 static void give_up(struct whale *w, struct blocks blocks, char *place)
 {
 	char *end = w->extent.base + w->mapped;
@@ -331,7 +334,7 @@ static void give_up(struct whale *w, struct blocks blocks, char *place)
 	os_unmap(w->extent.base, (size_t)(place - w->extent.base));
 	os_unmap(place + BLOCK, (size_t)(end - place) - BLOCK);
 	metadata_free(w, sizeof(*w));
-	can_move_blocks = false;
+	moves_failed++;
 }
 
 /* Move pages of cached mappings, none of which is large enough, to a new one. False: w
@@ -343,7 +346,8 @@ static bool fill(struct whale *w)
 
 	lock_acquire(&whale_lock);
 	struct blocks to = blocks_of(w), from = { NULL, NULL };
-	if (!can_move_blocks || stats.live_bytes + stats.cached_bytes > BLOCKS_BELOW)
+	if (moves_failed * MOVES_A_FAILURE > blocks_moved ||
+	    stats.live_bytes + stats.cached_bytes > BLOCKS_BELOW)
 		to.end = to.first;
 	for (; done && to.first < to.end; to.first += BLOCK, from.first += BLOCK) {
 		if (from.first == from.end)
@@ -354,10 +358,12 @@ static bool fill(struct whale *w)
 		w->patched = true;
 		missed = (size_t)(to.end - to.first) - BLOCK;
 		done = os_remap_onto(from.first, BLOCK, BLOCK, to.first);
-		if (done)
-			gap_add(from.first, BLOCK);
-		else
+		if (!done) {
 			give_up(w, from, to.first);
+		} else {
+			gap_add(from.first, BLOCK);
+			blocks_moved++;
+		}
 	}
 	if (stats.cached_bytes < least_cached)
 		least_cached = stats.cached_bytes;
@@ -373,7 +379,7 @@ static struct whale *whale_new(size_t size, size_t alignment)
 {
 	struct whale *w = whale_map(size, alignment);
 
-	/* Once, if ever. */
+	/* Seldom, if ever. */
 	return !w || fill(w) ? w : whale_map(size, alignment);
 }
 
