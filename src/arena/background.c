@@ -180,8 +180,11 @@ static void start_lock_release(void)
 }
 
 /* Holds start_lock. */
-static SLOW_PATH void start(void)
+static SLOW_PATH void start(bool amid)
 {
+	if (holds || !AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
+	    BACKGROUND_STARTING))
+		return;
 	/* The last one saw it, or there would be no start. */
 	AO_int_compare_and_swap_full(&ending, ENDS, GOES_ON);
 	if (AO_int_load_acquire(&ending)) {
@@ -189,7 +192,7 @@ static SLOW_PATH void start(void)
 		return;
 	}
 	started_by = getpid();
-	if (thread_start(run, !must_show))
+	if (amid ? thread_start_amid(run) : thread_start(run, !must_show))
 		return;
 	/* There can be no thread now (a limit): decay goes on from the slow
 	 * paths, and one of them tries again. */
@@ -217,9 +220,18 @@ void background_start_or_wake(bool large)
 	}
 	if (!is_worth_it(large) || !start_lock_acquire(false))
 		return;
-	if (!holds && AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
-	    BACKGROUND_STARTING))
-		start();
+	start(false);
+	start_lock_release();
+}
+
+void background_summon(void)
+{
+	/* In a child of vfork(2), or a raw one, the thread would be the parent's. */
+	if (!flag_load(&settings.background_thread) || started_by != getpid() ||
+	    !start_lock_acquire(false))
+		return;
+	if (!must_show)
+		start(true);
 	start_lock_release();
 }
 
@@ -292,12 +304,14 @@ bool background_hold(void)
 	int saved = errno;
 
 	/* As in background_stop. */
-	if (!thread_is_hidden() || started_by != getpid())
+	if (started_by != getpid())
 		return false;
 	start_lock_acquire(true);
 	holds++;
-	flag_store(&retry_ms, os_now_ms() + HELD_MS);
 	start_lock_release();
+	if (!thread_is_hidden())
+		return true;
+	flag_store(&retry_ms, os_now_ms() + HELD_MS);
 	AO_int_compare_and_swap_full(&ending, GOES_ON, ENDS);
 	wake_to_end();
 	/* Within a second: it may wait for what we hold ourselves, where this is called

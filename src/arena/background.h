@@ -31,6 +31,10 @@ static inline void background_start(bool large)
 		background_start_or_wake(large);
 }
 
+/* Start it now, whatever the calling thread is in the middle of, where it is allowed and
+ * can be hidden. (Somebody outside needs it: ctl/summon.h.) */
+void background_summon(void) __attribute__((used));
+
 /* Something became free: wake the thread if it runs. Cheap enough for each few
  * hundred KiB of frees. The caller holds no lock. */
 void background_ask(void);
@@ -68,8 +72,8 @@ void background_end(void);
  * the thread's are not what the filter expects. Waits for its end. */
 void background_stop(void);
 /* End a thread that libc does not know of, and start none until the release; it starts
- * again when it is next due. False: there is none, and nothing to release. May be called
- * by a signal handler. */
+ * again when it is next due. False: this process may have none, and there is nothing to
+ * release. May be called by a signal handler. */
 bool background_hold(void);
 void background_release(void);
 /* From now on the thread may run code of the program's: libc must know of it. */

@@ -12,6 +12,7 @@
 #define HAK_CTL_ANCHOR_H
 
 #include "arena/arena.h"
+#include "arena/background.h"
 #include "ctl/collect.h"
 #include "page/metadata.h"
 #include "page/page_heap.h"
@@ -37,6 +38,10 @@ struct anchor {
 	struct lock *const *locks; /* by enum snapshot_mutex */
 	const AO_t *zero_reallocs;
 	const uint64_t *started_ns;
+	/* To start the thread (summon.h): */
+	const AO_t *background_state;
+	char *const *first_thread; /* its thread pointer; NULL: it cannot be */
+	void (*summon)(void);      /* NULL: it cannot be */
 };
 
 #endif

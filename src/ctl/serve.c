@@ -20,6 +20,7 @@
 #include "ctl/collect.h"
 #include "ctl/control.h"
 #include "ctl/serve.h"
+#include "ctl/summon.h"
 #include "page/page_heap.h"
 #include "tcache/tcache.h"
 
@@ -74,6 +75,9 @@ static struct anchor anchor
 	.locks = collect_locks,
 	.zero_reallocs = &collect_zero_reallocs,
 	.started_ns = &collect_started_ns,
+	.background_state = &background_state,
+	.first_thread = &thread_first,
+	.summon = SUMMON,
 };
 
 static struct mailbox *mailbox(void)

@@ -16,6 +16,7 @@
 #include "entry/entry.h"
 #include "page/metadata.h"
 #include "page/page_heap.h"
+#include "page/thread.h"
 #include "page/whale.h"
 
 bool entry_is_checked;
@@ -123,6 +124,7 @@ __attribute__((constructor)) static void start_process(int count, char **argumen
 	if (!entry_is_initialized())
 		entry_init();
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	thread_init();
 	background_allow();
 	if (options.stats_print)
 		atexit(print_at_exit);

@@ -21,6 +21,7 @@
 #include "base/atomic.h"
 #include "hakctl/format.h"
 #include "hakctl/memory.h"
+#include "hakctl/summon.h"
 
 /* A thousand arenas need 14 MiB. */
 #define SEGMENT_MAX (64u << 20)
@@ -34,6 +35,9 @@
 #define SEGMENTS_MAX 64
 /* While waiting: how often to look whether the process is still there. */
 #define LOOK_MS 20
+/* How often a process is had to start its thread, and what is waited for it each time. */
+#define SUMMONS 3
+#define SUMMON_MS 500
 
 #define LINK_TEXT "/memfd:" SEGMENT_MEMFD
 
@@ -575,6 +579,29 @@ static enum target_result follow(struct target *t)
 	return TARGET_OK;
 }
 
+static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec) { .tv_nsec = ms * 1000000 }, NULL);
+}
+
+/* 0, or an errno of target_ask. */
+static int gain_segment(struct target *t)
+{
+	for (int tries = 0; tries < SUMMONS && !t->segment; tries++) {
+		if (target_is_stopped(t))
+			return ETIMEDOUT;
+		t->no_thread = find_segment(t) == TARGET_OK ? NULL :
+		    summon_thread(t->pid, t->anchor);
+		if (t->no_thread && t->no_thread != summon_again)
+			break;
+		for (int ms = 0; ms < SUMMON_MS && !t->segment && !target_is_gone(t); ms += 5) {
+			pause_ms(5);
+			find_segment(t);
+		}
+	}
+	return t->segment ? 0 : target_is_gone(t) ? ESRCH : ENXIO;
+}
+
 int target_ask(struct target *t, enum mailbox_command command, const char *name,
     const char *value, char *reply, size_t *length, int wait_ms)
 {
@@ -588,8 +615,8 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 		return ENAMETOOLONG;
 	/* A segment is replaced a few times in a process's life, not for ever. */
 	for (int tries = 0; tries < 8; tries++) {
-		if (!t->segment)
-			return ENXIO;
+		if (!t->segment && (error = gain_segment(t)) != 0)
+			return error;
 		if (!t->may_write)
 			return EACCES;
 		error = ask_once(t, command, name, value, reply, length, deadline);
@@ -603,14 +630,17 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 
 const char *target_refusal(const struct target *target, int error)
 {
+	static char no_thread[160];
+
 	switch (error) {
 	case ESRCH:
 		return "process ended";
 	case EACCES:
 		return "permission denied";
 	case ENXIO:
-		return "has no thread that could answer: it allocated too little so far (a child of "
-		    "fork begins anew), or runs with background_thread:false";
+		snprintf(no_thread, sizeof(no_thread), "has no thread that could answer: %s",
+		    target->no_thread ? target->no_thread : "it did not start one in time");
+		return no_thread;
 	case ETIMEDOUT:
 		return target_silence(target);
 	case ENOENT:

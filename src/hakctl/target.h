@@ -21,6 +21,7 @@ struct target {
 	struct segment header;     /* a checked copy: its offsets are within size */
 	bool may_write;
 	uint64_t anchor;           /* of a process without a segment (memory.h) */
+	const char *no_thread;     /* why it did not start the thread that has one */
 	bool is_fresh;             /* the process answered the last refresh */
 	struct snapshot *snapshot; /* a checked copy, ours */
 	size_t snapshot_bytes;
@@ -60,7 +61,8 @@ uint64_t target_age_ns(const struct target *target);
  * are within bounds afterwards. */
 enum target_result target_refresh(struct target *target, int wait_ms);
 
-/* Ask through the mailbox. Returns 0, an errno of the process's answer, ETIMEDOUT
+/* Ask through the mailbox; a process that has none is had to make one (summon.h).
+ * Returns 0, an errno of the process's answer, ETIMEDOUT
  * (does not answer), EACCES (may not) or ENXIO (has no segment). reply: SEGMENT_REPLY + 1 bytes, 0 at its
  * end; *length without it. name, value: "" for none. */
 int target_ask(struct target *target, enum mailbox_command command,

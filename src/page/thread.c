@@ -25,6 +25,7 @@
 #define STACK_BYTES (256 * KiB)
 
 bool thread_identity_is_followed;
+char *thread_first;
 static void (*to_run)(void);
 
 static void *run_known(void *unused)
@@ -66,9 +67,11 @@ static bool start_known_of(size_t stack_bytes)
 #define GONE_TRIES 100
 #define GONE_NS 50000
 
-/* Stack, thread-local storage and control block, one above the other. Made once. */
+/* Stack, thread-local storage and control block, one above the other. Made once, with so
+ * much room. */
 static char *memory;
-static size_t tls_bytes;
+static size_t tls_room;
+static size_t tls_bytes; /* static TLS, when it was last looked for; 0: not known */
 /* The kernel's: not 0 while the thread lives; a futex that it wakes at the end. */
 static pid_t alive;
 static int number;        /* the last one's */
@@ -123,10 +126,10 @@ static size_t find_tls(void)
 static bool make_memory(void)
 {
 	/* At the same place in its page, and so aligned as the maker's. */
-	tls_bytes = round_up(find_tls(), PAGE);
-	if (!tls_bytes)
+	tls_room = round_up(tls_bytes, PAGE);
+	if (!tls_room)
 		return false;
-	memory = os_map(NULL, STACK_BYTES + tls_bytes + TCB_BYTES + PAGE);
+	memory = os_map(NULL, STACK_BYTES + tls_room + TCB_BYTES + PAGE);
 	/* The stack ends in a fault. */
 	return memory && mprotect(memory, PAGE, PROT_NONE) == 0;
 }
@@ -134,15 +137,13 @@ static bool make_memory(void)
 static char *make_control_block(void)
 {
 	char *self = thread_pointer();
-	char *own = memory + STACK_BYTES + tls_bytes + ((uintptr_t)self & (PAGE - 1));
+	char *own = memory + STACK_BYTES + tls_room + ((uintptr_t)self & (PAGE - 1));
 	pid_t tid = (pid_t)syscall(SYS_gettid);
-	/* Once more: a library that was loaded since may have taken some. */
-	size_t bytes = find_tls();
 
-	if (!bytes || bytes > tls_bytes)
+	if (!tls_bytes || tls_bytes > tls_room)
 		return NULL;
 	memset(own, 0, TCB_BYTES);
-	memcpy(own - bytes, self - bytes, bytes);
+	memcpy(own - tls_bytes, self - tls_bytes, tls_bytes);
 	memcpy(own, self, HEADER_BYTES);
 	memcpy(own + TCB_SELF, &own, sizeof(own));
 	memcpy(own + TCB_THREAD, &own, sizeof(own));
@@ -169,9 +170,7 @@ static int run_hidden(void *own)
 
 static bool start_hidden(void)
 {
-	/* Of no use in a program that has threads. */
-	if (!__libc_single_threaded || !thread_identity_is_followed ||
-	    (!memory && !make_memory()))
+	if (!thread_identity_is_followed || (!memory && !make_memory()))
 		return false;
 	char *own = make_control_block();
 	/* Without the number's place libc's locks would take it for their owner. */
@@ -182,6 +181,22 @@ static bool start_hidden(void)
 	    CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
 	    own, &alive, own, &alive);
 	return number != -1;
+}
+
+/* To hide is of no use in a program that has threads. */
+static bool start_hidden_if_alone(void)
+{
+	if (!__libc_single_threaded)
+		return false;
+	/* Anew: a library that was loaded since may have taken some. */
+	tls_bytes = find_tls();
+	return start_hidden();
+}
+
+void thread_init(void)
+{
+	tls_bytes = find_tls();
+	thread_first = tls_bytes ? thread_pointer() : NULL;
 }
 
 bool thread_is_hidden(void)
@@ -216,6 +231,7 @@ bool thread_join(void)
 void thread_forget(void)
 {
 	alive = number = 0;
+	thread_first = tls_bytes ? thread_pointer() : NULL;
 }
 
 #else
@@ -223,6 +239,15 @@ void thread_forget(void)
 static bool start_hidden(void)
 {
 	return false;
+}
+
+static bool start_hidden_if_alone(void)
+{
+	return false;
+}
+
+void thread_init(void)
+{
 }
 
 bool thread_is_hidden(void)
@@ -248,7 +273,17 @@ bool thread_start(void (*run)(void), bool may_hide)
 	to_run = run;
 	/* Its memory is used again. */
 	bool started = thread_join() &&
-	    ((may_hide && start_hidden()) || start_known_of(2 * STACK_BYTES));
+	    ((may_hide && start_hidden_if_alone()) || start_known_of(2 * STACK_BYTES));
+	errno = saved;
+	return started;
+}
+
+bool thread_start_amid(void (*run)(void))
+{
+	int saved = errno;
+
+	to_run = run;
+	bool started = thread_join() && start_hidden();
 	errno = saved;
 	return started;
 }

@@ -41,11 +41,20 @@ extern bool thread_identity_is_followed;
  * none now. One at a time; leaves errno. The caller holds no lock that allocating needs,
  * and has all signals blocked, as the thread will: the program's are not for it. */
 bool thread_start(void (*run)(void), bool may_hide);
+/* The same, hidden or not at all, whatever the calling thread is in the middle of: takes
+ * no lock and allocates nothing. */
+bool thread_start_amid(void (*run)(void));
+/* Once at the start, on the program's first thread; nothing else holds the dynamic
+ * linker's lock. */
+void thread_init(void);
 /* Does libc not know of the thread that was started last? */
 bool thread_is_hidden(void);
 /* Wait for the end of a hidden thread; false: not within a second. */
 bool thread_join(void);
-/* In the child of a fork, where it does not run. */
+/* In the child of a fork, where it does not run. The caller is the first thread. */
 void thread_forget(void);
+
+/* The thread pointer of the program's first thread; NULL: no thread can start amid. */
+extern char *thread_first;
 
 #endif

@@ -6,10 +6,12 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -159,6 +161,58 @@ static void run_quiet(long threads)
 	stay();
 }
 
+/* Steps of what keeps the processor's registers full, of both kinds. */
+static uint64_t step(unsigned seed)
+{
+	uint64_t a = seed, b = a + 1, c = a + 2, d = a + 3, e = a + 4, f = a + 5, g = a + 6;
+	double p = 1, q = 2, r = 3, s = 4, t = 5, u = 6, v = 7, w = 8;
+
+	for (int i = 0; i < 2000; i++) {
+		a = (a << 7 | a >> 57) + b, b ^= c * 3, c += d >> 3, d ^= e + 1;
+		e = (e << 9 | e >> 55) ^ f, f += g * 5, g ^= a + (uint64_t)i;
+		p = p * 0.5 + q, q = q * 0.25 + r, r = r * 0.5 + s, s = s * 0.25 + t;
+		t = t * 0.5 + u, u = u * 0.25 + v, v = v * 0.5 + w, w = w * 0.25 + (double)(i & 7);
+	}
+	return a ^ b ^ c ^ d ^ e ^ f ^ g ^ (uint64_t)((p + q + r + s + t + u + v + w) * 1e6);
+}
+
+static volatile uint64_t ticks;
+
+static void tick(int unused)
+{
+	(void)unused;
+	ticks += step(3) & 1;
+}
+
+/* Computes, allocates and meets signals for ever, and says "wrong" once something
+ * is not as it was. Each time that it sets its identity, the background thread ends. */
+static void run_work(void)
+{
+	struct itimerval every = { { 0, 3000 }, { 0, 3000 } };
+	struct sigaction action = { .sa_handler = tick, .sa_flags = SA_RESTART };
+	uint64_t right[16];
+	char *texts[16] = { NULL };
+
+	for (unsigned i = 0; i < 16; i++)
+		right[i] = step(i);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	ready("ready\n", 0);
+	for (unsigned n = 0;; n++) {
+		unsigned i = n % 16;
+		if (step(i) != right[i] || (texts[i] && strspn(texts[i], "x") != i * 50)) {
+			ready("wrong\n", 0);
+			stay();
+		}
+		free(texts[i]);
+		texts[i] = malloc(i * 50 + 1);
+		memset(texts[i], 'x', i * 50);
+		texts[i][i * 50] = '\0';
+		if (n % 32768 == 0 && setgid(getgid()) != 0)
+			exit(1);
+	}
+}
+
 /* Ends at once when a line comes. */
 static void run_exit(void)
 {
@@ -207,6 +261,8 @@ int main(int argc, char **argv)
 		run_quiet_fork();
 	if (strcmp(kind, "quiet") == 0)
 		run_quiet(argc > 2 ? atol(argv[2]) : 4);
+	if (strcmp(kind, "work") == 0)
+		run_work();
 	if (strcmp(kind, "exit") == 0)
 		run_exit();
 	if (strcmp(kind, "library") == 0 && argc > 2)

@@ -1,0 +1,78 @@
+#include "ctl/summon.h"
+
+#if THREAD_CAN_HIDE
+
+/* summon_stack: xsave's area is up to 11 KiB (AMX). summon_occupied: is a thread there? A second one
+ * goes back at once.
+ * Intel's manual, volume 1, 13.4: xsave wants an area of the size that cpuid 0xd
+ * tells, aligned to 64, bytes 512 to 575 of it 0. */
+__asm__(
+	".local summon_stack\n"
+	".comm summon_stack, 32768, 64\n"
+	".local summon_occupied\n"
+	".comm summon_occupied, 4, 4\n"
+	".pushsection .text, \"ax\", @progbits\n"
+	".globl summon\n"
+	".hidden summon\n"
+	".type summon, @function\n"
+	".p2align 4\n"
+	"summon:\n"
+	"	.cfi_startproc\n"
+	"	.cfi_undefined rip\n"
+	"	pushfq\n"
+	"	cld\n"
+	"	push %rax\n"
+	"	push %rbx\n"
+	"	push %rcx\n"
+	"	push %rdx\n"
+	"	push %rsi\n"
+	"	push %rdi\n"
+	"	push %rbp\n"
+	"	push %r8\n"
+	"	push %r9\n"
+	"	push %r10\n"
+	"	push %r11\n"
+	"	mov $1, %eax\n"
+	"	xchg %eax, summon_occupied(%rip)\n"
+	"	test %eax, %eax\n"
+	"	jnz 1f\n"
+	"	mov %rsp, %rbp\n"
+	"	mov $0xd, %eax\n"
+	"	xor %ecx, %ecx\n"
+	"	cpuid\n"
+	"	lea summon_stack + 32768(%rip), %rsp\n"
+	"	sub %rbx, %rsp\n"
+	"	and $-64, %rsp\n"
+	"	lea 512(%rsp), %rdi\n"
+	"	mov $8, %ecx\n"
+	"	xor %eax, %eax\n"
+	"	rep stosq\n"
+	"	mov $-1, %eax\n"
+	"	mov $-1, %edx\n"
+	"	xsave64 (%rsp)\n"
+	"	call background_summon\n"
+	"	mov $-1, %eax\n"
+	"	mov $-1, %edx\n"
+	"	xrstor64 (%rsp)\n"
+	"	mov %rbp, %rsp\n"
+	"	movl $0, summon_occupied(%rip)\n"
+	"1:	pop %r11\n"
+	"	pop %r10\n"
+	"	pop %r9\n"
+	"	pop %r8\n"
+	"	pop %rbp\n"
+	"	pop %rdi\n"
+	"	pop %rsi\n"
+	"	pop %rdx\n"
+	"	pop %rcx\n"
+	"	pop %rbx\n"
+	"	pop %rax\n"
+	"	popfq\n"
+	"	ret $128\n" /* SUMMON_RED_ZONE */
+	"	.cfi_endproc\n"
+	".size summon, . - summon\n"
+	".popsection\n");
+
+_Static_assert(SUMMON_RED_ZONE == 128, "as in the last line");
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * How hakctl has a process start the background thread that it did without so far: it
+ * stops the first thread for a moment, as a debugger does, and has it go on here. The
+ * thread may be anywhere, in the middle of malloc or with 100 bytes of stack left, so
+ * what runs here takes no lock, allocates nothing, has a stack of its own, and gives back
+ * every register as it was. It needs nobody to clean up: hakctl may be gone by then.
+ *
+ * To begin here the thread needs, below the SUMMON_RED_ZONE bytes under its stack
+ * pointer (what compiled code may keep there without saying so), the address where it is to
+ * go on, and its stack pointer at that.
+ */
+#ifndef HAK_CTL_SUMMON_H
+#define HAK_CTL_SUMMON_H
+
+#include "page/thread.h"
+
+#define SUMMON_RED_ZONE 128
+
+#if THREAD_CAN_HIDE
+/* Not to be called. */
+void summon(void);
+#define SUMMON summon
+#else
+#define SUMMON NULL
+#endif
+
+#endif
