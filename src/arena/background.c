@@ -303,8 +303,8 @@ bool background_hold(void)
 {
 	int saved = errno;
 
-	/* As in background_stop. */
-	if (started_by != getpid())
+	/* As in background_stop. The thread itself changes what is its own alone. */
+	if (started_by != getpid() || is_background)
 		return false;
 	start_lock_acquire(true);
 	holds++;

@@ -8,8 +8,7 @@
  *
  * A process that filters its system calls (seccomp) loses it for good: a filter knows of
  * what the program calls, and may end the process for the rest. Those that go past
- * prctl to seccomp(2), as libseccomp does, call prctl for PR_SET_NO_NEW_PRIVS first;
- * who may administrate the system need not, and is to say background_thread:false.
+ * prctl to seccomp(2) call it by number (by_number.c).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -53,8 +52,12 @@ static int not_there(void)
 	X(setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved)) \
 	X(setgroups, (size_t n, const gid_t *groups), (n, groups)) \
 	X(initgroups, (const char *user, gid_t group), (user, group)) \
+	X(capset, (void *header, const void *data), (header, data)) \
 	X(unshare, (int what), (what)) \
 	X(setns, (int file, int type), (file, type))
+
+/* libc has it, and no header of its own for it. */
+int capset(void *header, const void *data);
 
 #define FOLLOW(name, parameters, arguments) \
 	static void *next_##name; \

@@ -12,7 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "arena/background.h"
 #include "base/options.h"
 #include "ctl/anchor.h"
 #include "ctl/segment.h"

@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -269,6 +271,62 @@ static void new_namespace(void)
 	wait_for_thread();
 }
 
+/* A child that fork's handlers know nothing of, at any moment of the thread's. */
+static void raw_child(void)
+{
+	ssize_t often = 0;
+	int status;
+
+	wait_for_thread();
+	CHECK(hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &often, sizeof(often)) == 0);
+	for (int i = 0; i < 3000; i++) {
+		allocate();
+		pid_t pid = (pid_t)(i % 2 ? syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) :
+		    syscall(SYS_fork));
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			for (int k = 0; k < 200; k++)
+				CHECK((objects[k] = malloc(64 + (size_t)k * 20)) != NULL);
+			for (int k = 0; k < 200; k++)
+				free(objects[k]);
+			allocate_large();
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	wait_for_thread();
+}
+
+/* By number, what is met by name, and what is not: six arguments, results, errors. */
+static void by_number(void)
+{
+	int file = memfd_create("six", 0);
+	char page[4096];
+
+	memset(page, '6', sizeof(page));
+	CHECK(pwrite(file, page, sizeof(page), sizeof(page)) == sizeof(page));
+	char *p = (char *)syscall(SYS_mmap, NULL, sizeof(page), PROT_READ, MAP_SHARED, file,
+	    sizeof(page));
+	CHECK(p != MAP_FAILED && memcmp(p, page, sizeof(page)) == 0);
+	errno = 0;
+	CHECK(syscall(SYS_close, -1) == -1 && errno == EBADF);
+	CHECK(syscall(SYS_getpid) == getpid());
+	errno = 0;
+	CHECK(syscall(100000) == -1 && errno == ENOSYS);
+	errno = 0;
+	CHECK(syscall(SYS_setns, -1, 0) == -1 && errno == EBADF);
+	wait_for_thread();
+	CHECK(threads_of_hakmem() == 1);
+	CHECK(syscall(SYS_setgid, getgid()) == 0);
+#if defined(__x86_64__)
+	CHECK(threads_of_hakmem() == 0);
+	wait_for_thread();
+	if (syscall(SYS_unshare, CLONE_NEWUSER) != 0)
+		CHECK(errno != EINVAL);
+#endif
+	wait_for_thread();
+}
+
 static const struct child_case cases[] = {
 	{ "two threads", two_threads },
 	{ "main ends", main_ends },
@@ -278,6 +336,8 @@ static const struct child_case cases[] = {
 	{ "freed locale", freed_locale },
 	{ "same number", same_number },
 	{ "new namespace", new_namespace },
+	{ "raw child", raw_child },
+	{ "by number", by_number },
 };
 
 int main(void)

@@ -41,6 +41,13 @@ static struct sock_filter service[] = {
 	KILL(userfaultfd), KILL(kcmp), KILL(migrate_pages),
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
+/* What the thread calls and libc's malloc does not. */
+static struct sock_filter no_barrier[] = {
+	NUMBER,
+	KILL(membarrier), KILL(clone),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+static const struct sock_fprog barrier_filter = FILTER(no_barrier);
 static const struct sock_fprog malloc_filter = FILTER(only_malloc);
 static const struct sock_fprog service_filter = FILTER(service);
 
@@ -127,6 +134,20 @@ filter_of_all_threads(void)
 	go_on();
 }
 
+/* Who may administrate the system needs no PR_SET_NO_NEW_PRIVS. Others are refused. */
+static void
+filter_of_root(void)
+{
+	wait_for_thread();
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+	    &barrier_filter) != 0)
+		CHECK(errno == EACCES);
+	allocate();
+	/* Some passes. */
+	sleep(2);
+	go_on();
+}
+
 /* The filter is there before the program is. */
 static void
 as_a_service(void)
@@ -141,6 +162,7 @@ static const struct child_case cases[] = {
 	{ "before the thread", filter_before_the_thread },
 	{ "after the thread", filter_after_the_thread },
 	{ "of all threads", filter_of_all_threads },
+	{ "of root", filter_of_root },
 	{ "as a service", as_a_service },
 };
 
