@@ -2,10 +2,10 @@
 
 #if THREAD_CAN_HIDE
 
-/* summon_stack: xsave's area is up to 11 KiB (AMX). summon_occupied: is a thread there? A second one
- * goes back at once.
- * Intel's manual, volume 1, 13.4: xsave wants an area of the size that cpuid 0xd
- * tells, aligned to 64, bytes 512 to 575 of it 0. */
+/* All signals are blocked meanwhile: a handler finds the program's own stack. Only
+ * one thread at a time has summon_stack (a second one goes back at once), where xsave's area
+ * is up to 11 KiB (AMX). It has the size that cpuid 0xd tells, aligned to 64, and bytes
+ * 512 to 575 of it 0 (Intel's manual, volume 1, 13.4). */
 __asm__(
 	".local summon_stack\n"
 	".comm summon_stack, 32768, 64\n"
@@ -32,6 +32,14 @@ __asm__(
 	"	push %r9\n"
 	"	push %r10\n"
 	"	push %r11\n"
+	"	push $-1\n"
+	"	mov %rsp, %rsi\n"
+	"	sub $8, %rsp\n"
+	"	mov %rsp, %rdx\n"
+	"	mov $2, %edi\n" /* SIG_SETMASK */
+	"	mov $8, %r10d\n"
+	"	mov $14, %eax\n" /* SYS_rt_sigprocmask */
+	"	syscall\n"
 	"	mov $1, %eax\n"
 	"	xchg %eax, summon_occupied(%rip)\n"
 	"	test %eax, %eax\n"
@@ -56,7 +64,14 @@ __asm__(
 	"	xrstor64 (%rsp)\n"
 	"	mov %rbp, %rsp\n"
 	"	movl $0, summon_occupied(%rip)\n"
-	"1:	pop %r11\n"
+	"1:	mov %rsp, %rsi\n"
+	"	xor %edx, %edx\n"
+	"	mov $2, %edi\n"
+	"	mov $8, %r10d\n"
+	"	mov $14, %eax\n"
+	"	syscall\n"
+	"	add $16, %rsp\n"
+	"	pop %r11\n"
 	"	pop %r10\n"
 	"	pop %r9\n"
 	"	pop %r8\n"
