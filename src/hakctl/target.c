@@ -35,6 +35,8 @@
 #define SEGMENTS_MAX 64
 /* While waiting: how often to look whether the process is still there. */
 #define LOOK_MS 20
+/* And whether its thread is: it ends when the process changes its identity. */
+#define THREAD_MS 500
 /* How often a process is had to start its thread, and what is waited for it each time. */
 #define SUMMONS 3
 #define SUMMON_MS 500
@@ -312,7 +314,8 @@ static enum target_result open_segment(struct target *t, const char *path)
 	if (t->fd < 0)
 		t->fd = open(path, O_RDONLY | flags);
 	if (t->fd < 0)
-		return target_result_of(errno);
+		/* The thread ended, and maybe not the process. */
+		return errno == ENOENT ? TARGET_NOT_HAKMEM : target_result_of(errno);
 	if (!is_safe_to_map(t->fd, &t->size) || !map_segment(t))
 		return TARGET_DAMAGED;
 	t->header = *(volatile struct segment *)t->segment;
@@ -488,11 +491,24 @@ static void write_request(struct mailbox *m, enum mailbox_command command,
 	memcpy(m->value, value, strlen(value) + 1);
 }
 
+static bool has_segment(pid_t pid)
+{
+	struct target other;
+
+	target_clear(&other);
+	other.pid = pid;
+	bool found = find_segment(&other) == TARGET_OK;
+	unmap(&other);
+	return found;
+}
+
 /* Wait for the answer to ticket; an answer to what someone asked before us may
  * have come over our request, which is posted again then. */
 static int await(const struct target *t, struct mailbox *m, uint64_t ticket,
     uint64_t deadline)
 {
+	uint64_t look_at_thread = deadline_of(THREAD_MS);
+
 	for (;;) {
 		/* Pairs with the release of the process: the reply is whole. */
 		uint32_t state = AO_int_load_acquire(&m->state);
@@ -504,6 +520,11 @@ static int await(const struct target *t, struct mailbox *m, uint64_t ticket,
 			return ESRCH;
 		if (*(volatile uint32_t *)&t->segment->is_replaced)
 			return ESTALE;
+		if (now >= look_at_thread) {
+			if (!has_segment(t->pid))
+				return ESTALE;
+			look_at_thread = deadline_of(THREAD_MS);
+		}
 		if (now >= deadline || target_is_stopped(t))
 			return ETIMEDOUT;
 		uint64_t left = deadline - now;
@@ -587,6 +608,10 @@ static void pause_ms(long ms)
 /* 0, or an errno of target_ask. */
 static int gain_segment(struct target *t)
 {
+	enum target_result result;
+
+	if (!t->anchor)
+		t->anchor = memory_find(t->pid, &result);
 	for (int tries = 0; tries < SUMMONS && !t->segment; tries++) {
 		if (target_is_stopped(t))
 			return ETIMEDOUT;
@@ -613,7 +638,7 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 	if (strlen(name) >= sizeof(((struct mailbox *)0)->name) ||
 	    strlen(value) >= sizeof(((struct mailbox *)0)->value))
 		return ENAMETOOLONG;
-	/* A segment is replaced a few times in a process's life, not for ever. */
+	/* A segment is replaced, or its thread ends, a few times, not for ever. */
 	for (int tries = 0; tries < 8; tries++) {
 		if (!t->segment && (error = gain_segment(t)) != 0)
 			return error;
@@ -622,8 +647,11 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 		error = ask_once(t, command, name, value, reply, length, deadline);
 		if (error != ESTALE)
 			return error;
-		if (follow(t) != TARGET_OK)
-			return target_is_gone(t) ? ESRCH : ETIMEDOUT;
+		if (follow(t) != TARGET_OK) {
+			if (target_is_gone(t))
+				return ESRCH;
+			unmap(t);
+		}
 	}
 	return ETIMEDOUT;
 }
