@@ -800,6 +800,8 @@ enum target_result target_refresh(struct target *t, int wait_ms)
 		error = target_ask(t, MAILBOX_REFRESH, "", "", reply, &length, wait_ms);
 	if (error == ESRCH || target_is_gone(t))
 		return TARGET_NO_PROCESS;
+	if (!t->segment)
+		return look_at_memory(t);
 	enum target_result result = take(t);
 	/* Who may only read sees at least whether the process keeps it up. */
 	t->is_fresh = result == TARGET_OK && !target_is_stopped(t) && (error == 0 ||
