@@ -4,7 +4,7 @@
  * itself once the process is large or old enough, and sleeps for good while
  * there is nothing to do.
  *
- * It is started by allocating paths alone. glibc frees memory under the lock of its
+ * It is started by allocating paths alone, and for who asks from outside. glibc frees memory under the lock of its
  * stack cache (stacks of ended threads), which pthread_create needs, and allocates
  * none there. Where the thread need not be known to libc it is not (page/thread.h).
  */
