@@ -146,9 +146,13 @@ static bool remap(void *base, size_t old_size, size_t new_size, int flags,
 	return p != MAP_FAILED;
 }
 
-bool os_grow(void *base, size_t old_size, size_t new_size)
+int os_grow(void *base, size_t old_size, size_t new_size)
 {
-	return remap(base, old_size, new_size, 0, NULL);
+	int saved = errno;
+	int error = mremap(base, old_size, new_size, 0) == MAP_FAILED ? errno : 0;
+
+	errno = saved;
+	return error;
 }
 
 bool os_remap_onto(void *base, size_t old_size, size_t new_size, void *place)

@@ -26,8 +26,9 @@ bool os_unmap(void *base, size_t size);
 void os_purge(void *base, size_t size);
 /* Let the system take the pages when it wants them (MADV_FREE). */
 void os_purge_lazily(void *base, size_t size);
-/* Grow a mapping where it is; false where the space above is taken. */
-bool os_grow(void *base, size_t old_size, size_t new_size);
+/* Grow a mapping where it is. 0, or ENOMEM: the space above is taken; EFAULT: to the
+ * system it is several mappings. */
+int os_grow(void *base, size_t old_size, size_t new_size);
 /* Move the pages, and grow, onto the mapping at place, which they replace. */
 bool os_remap_onto(void *base, size_t old_size, size_t new_size, void *place);
 /* Apply the option thp to a mapping. */

@@ -1,5 +1,6 @@
 #include "page/whale.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/list.h"
@@ -39,7 +40,7 @@ struct lock whale_lock = LOCK_INITIALIZER;
 static struct link cache = { &cache, &cache };
 static struct link alive = { &alive, &alive };
 static struct whale_owner owners[ARENAS_LIMIT + 1];
-/* Where to map: all mappings so far lie above frontier, next to each other so that
+/* Where to map: all mappings so far, and those about to be made, lie above frontier, next to each other so that
  * the system merges them; what was unmapped above it is in gaps, to be used again:
  * the maps of pages grow with the address space that was ever used. */
 static char *frontier;
@@ -180,12 +181,28 @@ static char *gap_take(size_t size, size_t alignment)
 	return place;
 }
 
+/* The place is in use again, from the end of a whale on. Holds the lock. */
+static void gap_remove(const char *base, size_t size)
+{
+	for (int i = 0; i < GAPS; i++) {
+		struct gap *g = &gaps[i];
+		size_t cut = (size_t)(base + size - g->base);
+		if (!g->size || g->base + g->size <= base || g->base >= base + size)
+			continue;
+		g->base += g->size > cut ? cut : 0;
+		g->size -= g->size > cut ? cut : g->size;
+	}
+}
+
+/* Nobody else gets it: the frontier falls at once. Holds the lock. */
 static char *place_at_frontier(size_t size, size_t alignment)
 {
 	char *above = frontier ? frontier : page_map_place(FOR_WHALES);
 
-	return (uintptr_t)above > size ?
-	    (char *)(((uintptr_t)above - size) & ~(alignment - 1)) : NULL;
+	if ((uintptr_t)above <= size)
+		return NULL;
+	frontier = (char *)(((uintptr_t)above - size) & ~(alignment - 1));
+	return frontier;
 }
 
 /* Address space where the page map has it, if that can be. */
@@ -196,14 +213,20 @@ static char *map_place(size_t size, size_t alignment)
 	char *place = gap ? gap : place_at_frontier(size, alignment);
 	lock_release(&whale_lock);
 	char *base = os_map_aligned(place, size, alignment);
-	if (!base || base == place || !gap)
-		return base;
-	/* Somebody else took the gap. */
-	os_unmap(base, size);
-	lock_acquire(&whale_lock);
-	place = place_at_frontier(size, alignment);
-	lock_release(&whale_lock);
-	return os_map_aligned(place, size, alignment);
+	if (base && base != place && gap) {
+		/* Somebody else took the gap. */
+		os_unmap(base, size);
+		lock_acquire(&whale_lock);
+		place = place_at_frontier(size, alignment);
+		lock_release(&whale_lock);
+		base = os_map_aligned(place, size, alignment);
+	}
+	if (!base && place) {
+		lock_acquire(&whale_lock);
+		gap_add(place, size);
+		lock_release(&whale_lock);
+	}
+	return base;
 }
 
 static struct whale *whale_map(size_t size, size_t alignment)
@@ -329,8 +352,9 @@ static void give_up(struct whale *w, struct blocks blocks, char *place)
 {
 	char *end = w->extent.base + w->mapped;
 
-	os_purge(blocks.first, (size_t)(blocks.end - blocks.first));
-	os_unmap(blocks.first, (size_t)(blocks.end - blocks.first));
+	/* Part of the first may be gone: what is not there cannot be purged. */
+	if (!os_unmap(blocks.first, (size_t)(blocks.end - blocks.first)))
+		os_purge(blocks.first, (size_t)(blocks.end - blocks.first));
 	os_unmap(w->extent.base, (size_t)(place - w->extent.base));
 	os_unmap(place + BLOCK, (size_t)(end - place) - BLOCK);
 	metadata_free(w, sizeof(*w));
@@ -536,13 +560,27 @@ static void set_size(struct whale *w, size_t size, size_t mapped)
 	lock_release(&whale_lock);
 }
 
+/* The system grows one mapping: the last of several. The cache may have joined what it
+ * did not, or the program given advice for a part. */
+static bool grow(struct whale *w, size_t size)
+{
+	char *end = w->extent.base + w->mapped;
+	size_t more = size - w->mapped;
+
+	if (!w->patched) {
+		int error = os_grow(w->extent.base, w->mapped, size);
+		w->patched = error == EFAULT;
+		if (error != EFAULT)
+			return error == 0;
+	}
+	return os_grow(end - GRANULE, GRANULE, GRANULE + more) == 0;
+}
+
 /* Without moving; false: not possible. */
 static bool resize_in_place(struct whale *w, size_t size)
 {
 	size_t mapped = w->mapped;
 	char *base = w->extent.base;
-	/* The system grows one mapping. */
-	size_t last = w->patched ? GRANULE : mapped;
 
 	if (size <= mapped && mapped - size <= size / 8) {
 		set_size(w, size, mapped);
@@ -556,7 +594,10 @@ static bool resize_in_place(struct whale *w, size_t size)
 			gap_add(base + size, mapped - size);
 			lock_release(&whale_lock);
 		}
-	} else if (os_grow(base + mapped - last, last, size - mapped + last)) {
+	} else if (grow(w, size)) {
+		lock_acquire(&whale_lock);
+		gap_remove(base + mapped, size - mapped);
+		lock_release(&whale_lock);
 		set_size(w, size, size);
 	} else {
 		return false;
@@ -579,16 +620,21 @@ static bool move_to(struct whale *w, size_t size, char *place)
 	bool known = page_map_set(&w->extent, false);
 	bool moved = known && (w->patched || os_remap_onto(old.base, w->mapped, size, place));
 	if (moved) {
-		if (w->patched && !os_unmap(old.base, old_mapped))
+		if (!w->patched || os_unmap(old.base, old_mapped))
+			gap_add(old.base, old_mapped);
+		else
 			os_purge(old.base, old_mapped);
 		w->patched = false;
-		gap_add(old.base, old_mapped);
 		w->mapped = size;
 		if (!frontier || place < frontier)
 			frontier = place;
 	} else {
+		/* Where the move failed, some kernels unmapped the place before, and by
+		 * now it may be somebody else's: it stays, without memory. */
 		if (known)
 			page_map_clear(&w->extent, false);
+		else if (os_unmap(place, size))
+			gap_add(place, size);
 		w->extent = old;
 		w->mapped = old_mapped;
 		page_map_set(&w->extent, false);
@@ -610,15 +656,12 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 		char *place = may_move ? map_place(size, GRANULE) : NULL;
 		if (!place)
 			return NULL;
-		if (w->patched)
+		if (w->patched) {
+			os_advise_huge(place, size);
 			memcpy(place, p, old_size);
-		if (!move_to(w, size, place)) {
-			/* Some kernels unmap the place before they fail, and by now
-			 * it may be somebody else's: it stays, without memory. */
-			if (w->patched)
-				os_unmap(place, size);
-			return NULL;
 		}
+		if (!move_to(w, size, place))
+			return NULL;
 	}
 	/* What a mapping grows by reads zero, what it had to spare may not. */
 	if (zero && size > old_size && old_mapped > old_size)

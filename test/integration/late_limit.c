@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include "../harness.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -77,18 +79,61 @@ past_libc(void)
 	use(false);
 }
 
+/* Whales of several threads, and such as the system does not grow, lie where the small map
+ * has them: no room is left for another. */
+static void *
+churn(void *seed)
+{
+	static __thread char *held[6];
+	unsigned rng = (unsigned)(uintptr_t)seed;
+
+	for (int i = 0; i < 2000; i++) {
+		char **p = &held[rand_r(&rng) % 6];
+		free(*p);
+		*p = opaque(malloc(MIB + 1 + (size_t)rand_r(&rng) % 1024 * 16 * KIB));
+		CHECK(*p != NULL);
+		**p = 1;
+	}
+	for (int i = 0; i < 6; i++)
+		free(held[i]);
+	return NULL;
+}
+
+static void
+whales(void)
+{
+	static struct rlimit much = { 4096 * MIB, 4096 * MIB };
+	pthread_t threads[4];
+	char *p = opaque(malloc(8 * MIB)), *guard = opaque(malloc(2 * MIB));
+
+	CHECK(p != NULL && guard != NULL);
+	memset(p, 1, 8 * MIB);
+	CHECK(setrlimit(RLIMIT_AS, &much) == 0);
+	for (size_t i = 0; i < 4; i++)
+		CHECK(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)) == 0);
+	for (size_t i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	/* Several mappings to the system. */
+	madvise(p + 4096 - (uintptr_t)p % 4096, MIB, MADV_HUGEPAGE);
+	p = opaque(realloc(p, 64 * MIB));
+	CHECK(p != NULL && p[8 * MIB - 1] == 1);
+	for (int i = 0; i < 5; i++)
+		CHECK(opaque(malloc(16 * MIB)) != NULL);
+}
+
 int
 main(void)
 {
 	static const struct child_case cases[] = {
 		{ "by libc", by_libc },
 		{ "past libc", past_libc },
+		{ "whales", whales },
 	};
 	struct rlimit limit;
 
 	/* From the start: a small map. */
 	if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
 		return SKIP;
-	run_in_children("late_limit", cases, 2);
+	run_in_children("late_limit", cases, sizeof(cases) / sizeof(*cases));
 	return 0;
 }
