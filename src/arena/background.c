@@ -41,10 +41,11 @@ enum { GOES_ON, ENDS, ENDS_FOR_GOOD };
 /* Who holds it may start the thread. Held with all signals blocked, as a handler may
  * change the process's identity. */
 static struct lock start_lock = LOCK_INITIALIZER;
-static sigset_t unblocked; /* of who holds it; under start_lock, as the next three */
+static sigset_t unblocked; /* of who holds it; under start_lock, as the next four */
 static pid_t started_by;   /* the process that may, or did */
 static unsigned holds;     /* none starts while there are some */
 static bool must_show;     /* the program's code may run on it: libc must know it */
+static bool is_summoned;   /* somebody waits for it */
 static AO_t runs, first_run_ms, last_run_ms;
 
 /* Of the layers above; set before there is a second thread. */
@@ -126,7 +127,8 @@ static void run(void)
 
 	is_background = true;
 	/* Most processes that get this far end soon: no work for those. */
-	futex_wait(&ending, 0, SETTLE_MS);
+	if (!is_summoned)
+		futex_wait(&ending, 0, SETTLE_MS);
 	flag_store(&background_state, BACKGROUND_RUNNING);
 	if (service && !AO_int_load_acquire(&ending))
 		service->start();
@@ -192,6 +194,7 @@ static SLOW_PATH void start(bool amid)
 		return;
 	}
 	started_by = getpid();
+	is_summoned = amid;
 	if (amid ? thread_start_amid(run) : thread_start(run, !must_show))
 		return;
 	/* There can be no thread now (a limit): decay goes on from the slow

@@ -37,9 +37,13 @@
 #define LOOK_MS 20
 /* And whether its thread is: it ends when the process changes its identity. */
 #define THREAD_MS 500
-/* How often a process is had to start its thread, and what is waited for it each time. */
-#define SUMMONS 3
-#define SUMMON_MS 500
+/* Another hakctl that summons holds a process as a debugger does, and for less. */
+#define SUMMONED_MS 500
+/* How often a process is had to start its thread, and what is waited for it the first
+ * time, twice as long each time after: one that changes its identity again and again ends
+ * it, and not in our rhythm. */
+#define SUMMONS 6
+#define SUMMON_MS 25
 
 #define LINK_TEXT "/memfd:" SEGMENT_MEMFD
 
@@ -444,11 +448,9 @@ static struct mailbox *mailbox(const struct target *t)
 	return (struct mailbox *)((char *)t->segment + t->header.mailbox_offset);
 }
 
-static void futex_wait(uint32_t *word, uint32_t value, uint64_t ns)
+static void pause_ms(long ms)
 {
-	struct timespec timeout = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
-
-	syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+	nanosleep(&(struct timespec) { .tv_nsec = ms * 1000000 }, NULL);
 }
 
 static uint64_t deadline_of(int wait_ms)
@@ -456,7 +458,24 @@ static uint64_t deadline_of(int wait_ms)
 	return now_ns() + (uint64_t)(wait_ms > 0 ? wait_ms : 0) * 1000000;
 }
 
-/* One asker at a time; another that never lets go must not keep us. */
+/* Stopped, and not for a moment by another hakctl? */
+static bool stays_stopped(const struct target *t, uint64_t deadline)
+{
+	uint64_t summoned = deadline_of(SUMMONED_MS);
+
+	while (state_of(t->pid) == 't' && now_ns() < deadline && now_ns() < summoned)
+		pause_ms(1);
+	return target_is_stopped(t);
+}
+
+static void futex_wait(uint32_t *word, uint32_t value, uint64_t ns)
+{
+	struct timespec timeout = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
+
+	syscall(SYS_futex, word, FUTEX_WAIT, value, &timeout, NULL, 0);
+}
+
+/* One asker or summoner at a time; another that never lets go must not keep us. */
 static int take_turn(int fd, uint64_t deadline)
 {
 	struct timespec pause = { 0, 200000 };
@@ -525,7 +544,7 @@ static int await(const struct target *t, struct mailbox *m, uint64_t ticket,
 				return ESTALE;
 			look_at_thread = deadline_of(THREAD_MS);
 		}
-		if (now >= deadline || target_is_stopped(t))
+		if (now >= deadline || stays_stopped(t, deadline))
 			return ETIMEDOUT;
 		uint64_t left = deadline - now;
 		if (state != MAILBOX_REQUESTED)
@@ -561,7 +580,7 @@ static int ask_once(struct target *t, enum mailbox_command command,
 
 	if (target_is_gone(t))
 		return ESRCH;
-	if (target_is_stopped(t))
+	if (stays_stopped(t, deadline))
 		return ETIMEDOUT;
 	int error = take_turn(t->fd, deadline);
 	if (error)
@@ -600,31 +619,42 @@ static enum target_result follow(struct target *t)
 	return TARGET_OK;
 }
 
-static void pause_ms(long ms)
-{
-	nanosleep(&(struct timespec) { .tv_nsec = ms * 1000000 }, NULL);
-}
-
-/* 0, or an errno of target_ask. */
-static int gain_segment(struct target *t)
+/* 0, or an errno of target_ask. Has its turn. */
+static int have_segment_made(struct target *t, uint64_t deadline)
 {
 	enum target_result result;
 
 	if (!t->anchor)
 		t->anchor = memory_find(t->pid, &result);
 	for (int tries = 0; tries < SUMMONS && !t->segment; tries++) {
-		if (target_is_stopped(t))
+		int wait_ms = SUMMON_MS << tries;
+		if (stays_stopped(t, deadline))
 			return ETIMEDOUT;
 		t->no_thread = find_segment(t) == TARGET_OK ? NULL :
 		    summon_thread(t->pid, t->anchor);
 		if (t->no_thread && t->no_thread != summon_again)
 			break;
-		for (int ms = 0; ms < SUMMON_MS && !t->segment && !target_is_gone(t); ms += 5) {
+		for (int ms = 0; ms < wait_ms && !t->segment && !target_is_gone(t); ms += 5) {
 			pause_ms(5);
 			find_segment(t);
 		}
 	}
 	return t->segment ? 0 : target_is_gone(t) ? ESRCH : ENXIO;
+}
+
+static int gain_segment(struct target *t, uint64_t deadline)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d", t->pid);
+	int turn = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (turn < 0)
+		return errno == EACCES ? EACCES : ESRCH;
+	int error = take_turn(turn, deadline);
+	if (!error)
+		error = have_segment_made(t, deadline);
+	close(turn);
+	return error;
 }
 
 int target_ask(struct target *t, enum mailbox_command command, const char *name,
@@ -640,7 +670,7 @@ int target_ask(struct target *t, enum mailbox_command command, const char *name,
 		return ENAMETOOLONG;
 	/* A segment is replaced, or its thread ends, a few times, not for ever. */
 	for (int tries = 0; tries < 8; tries++) {
-		if (!t->segment && (error = gain_segment(t)) != 0)
+		if (!t->segment && (error = gain_segment(t, deadline)) != 0)
 			return error;
 		if (!t->may_write)
 			return EACCES;

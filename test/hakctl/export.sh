@@ -180,6 +180,7 @@ kill -TERM $endpoint
 wait $endpoint
 got=$?
 [ $got -eq 0 ] || fail "http: exit code $got after SIGTERM"
+rm "$tmp/where"
 "$HAKCTL" export --listen 0 >"$tmp/where" &
 endpoint=$!
 subjects="$subjects $endpoint"
