@@ -203,35 +203,43 @@ static bool apply_site(const char *source, struct span value)
 	return false;
 }
 
-static bool parse_item(const char *source, struct span text, bool sites)
+/* A text is gone through for the options, for what of it confirm_conf tells, and, later,
+ * for the site rules. What is wrong is told by the first. */
+enum purpose { OPTIONS, CONFIRM, SITES };
+
+static bool parse_item(const char *source, struct span text, enum purpose purpose)
 {
 	const char *colon = memchr(text.start, ':', text.length);
 
 	if (!colon) {
-		if (!sites)
+		if (purpose == OPTIONS)
 			log_line("%s: '%.*s' is not name:value", source,
 			    (int)text.length, text.start);
-		return sites;
+		return purpose != OPTIONS;
 	}
 	struct span name = { text.start, (size_t)(colon - text.start) };
 	struct span value = { colon + 1, text.length - name.length - 1 };
-	if (sites)
+	if (purpose == SITES)
 		return !span_is(name, "site") || apply_site(source, value);
 	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
 		if (!span_is(name, items[i].name))
 			continue;
-		if (apply(&items[i], value))
+		bool good = apply(&items[i], value);
+		if (good && purpose == CONFIRM)
+			log_line("%s: '%.*s'", source, (int)text.length, text.start);
+		if (good || purpose == CONFIRM)
 			return true;
 		log_line("%s: bad value '%.*s' for '%s'", source,
 		    (int)value.length, value.start, items[i].name);
 		return false;
 	}
-	log_line("%s: unknown option '%.*s'", source, (int)name.length, name.start);
-	return false;
+	if (purpose == OPTIONS)
+		log_line("%s: unknown option '%.*s'", source, (int)name.length, name.start);
+	return purpose == CONFIRM;
 }
 
 /* Items end at commas; in a file also at line ends, and # starts a comment. */
-static bool parse(const char *source, const char *text, bool sites)
+static bool parse(const char *source, const char *text, enum purpose purpose)
 {
 	bool good = true, is_file = strcmp(source, CONF_FILE) == 0;
 
@@ -242,7 +250,7 @@ static bool parse(const char *source, const char *text, bool sites)
 		if (*text == '#')
 			item.length = strcspn(text, "\n");
 		else if (item.length)
-			good &= parse_item(source, item, sites);
+			good &= parse_item(source, item, purpose);
 		text += item.length;
 		text += *text != '\0';
 	}
@@ -251,7 +259,7 @@ static bool parse(const char *source, const char *text, bool sites)
 
 bool conf_parse(const char *source, const char *text)
 {
-	return parse(source, text, false);
+	return parse(source, text, OPTIONS);
 }
 
 /* System calls of our own: libc's are cancellation points. */
@@ -297,8 +305,7 @@ void conf_init(void)
 	for (int i = 0; i < SOURCES; i++)
 		good &= conf_parse(sources[i].name, sources[i].text);
 	for (int i = 0; i < SOURCES && options.confirm_conf; i++)
-		if (sources[i].text && *sources[i].text)
-			log_line("%s: '%.400s'", sources[i].name, sources[i].text);
+		parse(sources[i].name, sources[i].text, CONFIRM);
 	if (!good && options.abort_conf)
 		abort();
 }
@@ -309,7 +316,7 @@ void conf_sites(void)
 
 	for (int i = 0; i < SOURCES; i++)
 		if (sources[i].text && strstr(sources[i].text, "site:"))
-			good &= parse(sources[i].name, sources[i].text, true);
+			good &= parse(sources[i].name, sources[i].text, SITES);
 	if (!good && options.abort_conf)
 		abort();
 }

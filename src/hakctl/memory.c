@@ -80,7 +80,7 @@ static int open_of(pid_t pid, const char *file)
 {
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	snprintf(path, sizeof(path), "/proc/%d/%s", target_task(pid), file);
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
@@ -136,7 +136,7 @@ uint64_t memory_find(pid_t pid, enum target_result *result)
 	bool has_library = false;
 	uint64_t found;
 
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	snprintf(link, sizeof(link), "/proc/%d/exe", target_task(pid));
 	ssize_t n = readlink(link, program, sizeof(program) - 1);
 	program[n > 0 ? n : 0] = '\0';
 	int fd = open_of(pid, "maps"), error = errno, mem;

@@ -68,9 +68,12 @@ static const char *objection_of(pid_t pid)
 	if (n < 0)
 		return "it is about to end";
 	status[n] = '\0';
+	const char *state = line_of(status, "\nState:\t");
 	const char *filter = line_of(status, "\nSeccomp:\t");
 	const char *tracer = line_of(status, "\nTracerPid:\t");
 	const char *features = line_of(status, "\nx86_Thread_features:");
+	if (state && *state == 'Z')
+		return "its first thread ended";
 	/* The filter may end the process for what the thread calls. */
 	if (filter && *filter != '0')
 		return "its system calls are filtered (seccomp)";

@@ -91,6 +91,11 @@ static bool process_exists(pid_t pid)
 	return access(path, F_OK) == 0;
 }
 
+static bool is_number(const char *text)
+{
+	return *text && strspn(text, "0123456789") == strlen(text);
+}
+
 /* State letter: after the command, which may hold anything. '?': no process. */
 static char state_of(pid_t pid)
 {
@@ -101,6 +106,28 @@ static char state_of(pid_t pid)
 		return '?';
 	const char *end = strrchr(text, ')');
 	return end && end[1] == ' ' && end[2] ? end[2] : '?';
+}
+
+static bool has_ended(pid_t tid)
+{
+	return strchr("ZX?", state_of(tid)) != NULL;
+}
+
+pid_t target_task(pid_t pid)
+{
+	char path[64];
+	pid_t task = pid;
+
+	if (!has_ended(pid))
+		return pid;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *e; dir && task == pid && (e = readdir(dir));)
+		if (is_number(e->d_name) && !has_ended((pid_t)atol(e->d_name)))
+			task = (pid_t)atol(e->d_name);
+	if (dir)
+		closedir(dir);
+	return task;
 }
 
 /* The pid as the process itself knows it, in its own pid namespace; 0: unknown. */
@@ -118,11 +145,6 @@ static int64_t inner_pid(pid_t pid)
 	line[strcspn(line, "\n")] = '\0';
 	const char *last = strrchr(line, '\t');
 	return last ? strtoll(last + 1, NULL, 10) : 0;
-}
-
-static bool is_number(const char *text)
-{
-	return *text && strspn(text, "0123456789") == strlen(text);
 }
 
 /* ---- Finding the segment ---- */
@@ -216,7 +238,7 @@ static enum target_result visit_segments(pid_t pid, visit_fn visit, void *contex
 	if (result != TARGET_NOT_HAKMEM)
 		return result;
 	/* Where the thread could not have a file table of its own. */
-	snprintf(folder, sizeof(folder), "/proc/%d/fd", pid);
+	snprintf(folder, sizeof(folder), "/proc/%d/fd", target_task(pid));
 	return visit_folder(folder, visit, context);
 }
 
@@ -364,14 +386,14 @@ bool target_is_gone(const struct target *t)
 
 bool target_is_stopped(const struct target *t)
 {
-	char state = state_of(t->pid);
+	char state = state_of(target_task(t->pid));
 
 	return state == 'T' || state == 't';
 }
 
 const char *target_silence(const struct target *t)
 {
-	switch (state_of(t->pid)) {
+	switch (state_of(target_task(t->pid))) {
 	case 'T':
 		return "is stopped";
 	case 't':
@@ -853,7 +875,7 @@ static bool is_named(pid_t pid, const char *name)
 		    (strlen(text) == 15 && strncmp(text, name, 15) == 0))
 			return true;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", target_task(pid));
 	ssize_t n = readlink(path, text, sizeof(text) - 1);
 	if (n <= 0)
 		return false;
@@ -909,7 +931,7 @@ int target_find(const char *name, bool bare, pid_t *pids, int max)
 			continue;
 		if (is_on_hakmem(pid, bare))
 			pids[found++] = pid;
-		else if (name && !first && !strchr("ZX?", state_of(pid)))
+		else if (name && !first && !has_ended(target_task(pid)))
 			first = pid;
 	}
 	closedir(dir);

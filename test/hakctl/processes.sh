@@ -123,6 +123,17 @@ kill -STOP "$pid"
 is 0 stats "$pid"
 kill -KILL "$pid"
 
+# Its first thread ended: another has what there is to look at.
+subject first-ends
+grep -q '^State:.Z' "/proc/$pid/status" || fail "first-ends: its first thread is there"
+is 0 stats "$pid" --json
+json '.is_fresh and .allocated > 16000000 and .allocated < 17000000'
+is 0 ps
+says "^ *$pid +subject +15\.[0-9] MiB"
+is 1 purge "$pid"
+complains "^hakctl: $pid: has no thread that could answer"
+kill -KILL "$pid"
+
 # Nothing but the library, and the library within the program.
 LD_PRELOAD=$HAKMEM_LIB sleep 1000 &
 subjects="$subjects $!"

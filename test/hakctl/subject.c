@@ -114,6 +114,27 @@ static void run_quiet_fork(void)
 	stay();
 }
 
+static void *go_on(void *first)
+{
+	pthread_join(*(pthread_t *)first, NULL);
+	ready("ready\n", 0);
+	stay();
+	return NULL;
+}
+
+/* A thread goes on without the first. */
+static void run_first_ends(void)
+{
+	static pthread_t first;
+	pthread_t other;
+
+	grow();
+	first = pthread_self();
+	if (pthread_create(&other, NULL, go_on, &first) != 0)
+		exit(1);
+	pthread_exit(NULL);
+}
+
 static pthread_barrier_t quiet;
 
 static void *keep_quiet(void *unused)
@@ -259,6 +280,8 @@ int main(int argc, char **argv)
 		run_fork();
 	if (strcmp(kind, "quiet-fork") == 0)
 		run_quiet_fork();
+	if (strcmp(kind, "first-ends") == 0)
+		run_first_ends();
 	if (strcmp(kind, "quiet") == 0)
 		run_quiet(argc > 2 ? atol(argv[2]) : 4);
 	if (strcmp(kind, "work") == 0)

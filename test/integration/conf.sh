@@ -115,6 +115,12 @@ expect foo:1,zero:x,abort_conf:true 134 "unknown option 'foo'" \
     "bad value 'x' for 'zero'"
 expect abort_conf:false,foo:1 0 "unknown option 'foo'"
 
+# confirm_conf: what was taken, a line each, wherever it stands.
+HAKMEM_CONF=narenas:2,foo:1,zero:x,confirm_conf:true timeout 60 "$probe" >"$tmp/out" \
+    2>"$tmp/err" || fail "confirm_conf: status $?"
+[ "$(grep -Ev "'foo'|'zero'" "$tmp/err")" = "hakmem: HAKMEM_CONF: 'narenas:2'
+hakmem: HAKMEM_CONF: 'confirm_conf:true'" ] || fail "confirm_conf: $(cat "$tmp/err")"
+
 # stats_print: at exit, to stderr.
 if $statistics; then
 	HAKMEM_CONF=stats_print:true timeout 60 "$probe" >"$tmp/out" 2>"$tmp/err" ||
