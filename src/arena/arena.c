@@ -162,7 +162,7 @@ static void drain_inbox(struct arena *arena)
 	for (struct parcel *p = inbox_take(&arena->inbox); p; p = next) {
 		next = p->next;
 		for (size_t i = 0; i < arena_parcel_objects(arena, p); i++)
-			bin_flush(&arena->bins[arena_class_of(arena, p->objects[i])],
+			bin_flush(&arena->bins[arena_class_of(arena, p->objects[i])], 0,
 			    &p->objects[i], 1);
 		parcel_delete(p);
 	}

@@ -11,6 +11,9 @@
 #define DEPOT_BYTES (256 * KiB)
 #define DEPOT_OBJECTS 2048
 #define DEPOT_ROOM_MIN 64
+/* A side makes a slab of its own so long as no more of the slots than this share of them,
+ * and than a slab's, are free. */
+#define ROOM_SHARE 16u
 /* Empty slabs that a bin keeps for its next need. */
 #define EMPTIES_MAX 1
 /* Free slots between two questions whether the background thread should run. */
@@ -23,8 +26,9 @@ void bin_init(struct bin *bin, unsigned arena, size_t class)
 	lock_init(&bin->lock);
 	bin->arena = (uint16_t)arena;
 	bin->class = (uint8_t)class;
-	for (unsigned i = 0; i < SLAB_BUCKETS; i++)
-		list_init(&bin->buckets[i]);
+	for (unsigned side = 0; side < SLAB_SIDES; side++)
+		for (unsigned i = 0; i < SLAB_BUCKETS; i++)
+			list_init(&bin->buckets[side][i]);
 	list_init(&bin->empty);
 	list_init(&bin->to_purge);
 }
@@ -37,41 +41,49 @@ static uint32_t depot_max(const struct bin *bin)
 }
 
 /* Make room for n more; false: full, or no memory. */
-static bool depot_reserve(struct bin *bin, unsigned n)
+static bool depot_reserve(struct depot *depot, unsigned n, unsigned max)
 {
-	uint32_t need = bin->depot_count + n;
+	unsigned need = depot->count + n;
 
-	if (need <= bin->depot_room)
+	if (need <= depot->room)
 		return true;
-	if (need > depot_max(bin))
+	if (need > max)
 		return false;
-	uint32_t room = (uint32_t)1 << lg_ceil(need < DEPOT_ROOM_MIN ?
-	    DEPOT_ROOM_MIN : need);
-	if (room > depot_max(bin))
-		room = depot_max(bin);
+	unsigned room = 1u << lg_ceil(need < DEPOT_ROOM_MIN ? DEPOT_ROOM_MIN : need);
+	if (room > max)
+		room = max;
 	void **grown = metadata_alloc(room * sizeof(*grown));
 	if (!grown)
 		return false;
-	if (bin->depot) {
-		memcpy(grown, bin->depot, bin->depot_count * sizeof(*grown));
-		metadata_free(bin->depot, bin->depot_room * sizeof(*grown));
+	if (depot->objects) {
+		memcpy(grown, depot->objects, depot->count * sizeof(*grown));
+		metadata_free(depot->objects, depot->room * sizeof(*grown));
 	}
-	bin->depot = grown;
-	bin->depot_room = room;
+	depot->objects = grown;
+	depot->room = room;
 	return true;
 }
 
-static unsigned depot_take(struct bin *bin, void **objects, unsigned n)
+static unsigned depot_take(struct depot *depot, void **objects, unsigned n)
 {
-	if (n > bin->depot_count)
-		n = bin->depot_count;
+	if (n > depot->count)
+		n = depot->count;
 	if (n == 0)
 		return 0;
-	AO_int_store(&bin->depot_count, bin->depot_count - n);
-	if (bin->depot_idle > bin->depot_count)
-		bin->depot_idle = bin->depot_count;
-	memcpy(objects, bin->depot + bin->depot_count, n * sizeof(*objects));
+	AO_int_store(&depot->count, depot->count - n);
+	if (depot->idle > depot->count)
+		depot->idle = depot->count;
+	memcpy(objects, depot->objects + depot->count, n * sizeof(*objects));
 	return n;
+}
+
+static unsigned depots_take(struct bin *bin, unsigned side, void **objects, unsigned n)
+{
+	unsigned got = 0;
+
+	for (unsigned i = 0; got == 0 && i < DEPOT_SIDES; i++)
+		got = depot_take(&bin->depots[(side + i) % DEPOT_SIDES], objects, n);
+	return got;
 }
 
 /* Put a slab where its free slots say; every change of slab->free ends here. */
@@ -89,7 +101,8 @@ static void place(struct bin *bin, struct slab *slab)
 	if (slab->bucket == bucket)
 		return;
 	if (bucket <= SLAB_BUCKETS)
-		list = bucket == SLAB_BUCKETS ? &bin->empty : &bin->buckets[bucket];
+		list = bucket == SLAB_BUCKETS ? &bin->empty :
+		    &bin->buckets[slab->side][bucket];
 	if (slab->bucket == SLAB_BUCKETS)
 		counter_add_owned(&bin->empties, (size_t)-1);
 	if (bucket == SLAB_BUCKETS)
@@ -117,22 +130,50 @@ static struct slab *first(const struct link *list)
 	return container_of(list->next, struct slab, by_fullness);
 }
 
-static struct slab *slab_with_room(struct bin *bin, bool *zeroed)
+static struct slab *fullest_slab(struct bin *bin, unsigned side)
 {
 	for (unsigned i = 0; i < SLAB_BUCKETS; i++)
-		if (!list_empty(&bin->buckets[i]))
-			return first(&bin->buckets[i]);
-	return list_empty(&bin->empty) ? add_slab(bin, zeroed) : first(&bin->empty);
+		if (!list_empty(&bin->buckets[side][i]))
+			return first(&bin->buckets[side][i]);
+	return NULL;
 }
 
-static struct slab *emptiest_slab(struct bin *bin, bool *zeroed)
+static struct slab *empty_slab(struct bin *bin, unsigned side, bool *zeroed)
 {
-	if (!list_empty(&bin->empty))
-		return first(&bin->empty);
-	for (unsigned i = SLAB_BUCKETS; i-- > 0;)
-		if (!list_empty(&bin->buckets[i]))
-			return first(&bin->buckets[i]);
-	return add_slab(bin, zeroed);
+	struct slab *slab = list_empty(&bin->empty) ? add_slab(bin, zeroed) :
+	    first(&bin->empty);
+
+	if (slab)
+		slab->side = (uint8_t)side;
+	return slab;
+}
+
+/* Is there so much room in slabs that another side's must serve? */
+static bool must_share(const struct bin *bin)
+{
+	size_t slots = counter_get(&bin->slabs) * size_classes[bin->class].slots;
+	size_t room = slots - counter_get(&bin->live);
+
+	return room > size_classes[bin->class].slots && room > slots / ROOM_SHARE;
+}
+
+static struct slab *slab_with_room(struct bin *bin, unsigned side, bool *zeroed)
+{
+	struct slab *slab = fullest_slab(bin, side);
+
+	for (unsigned i = 1; !slab && i < SLAB_SIDES && list_empty(&bin->empty) &&
+	    must_share(bin); i++)
+		slab = fullest_slab(bin, (side + i) % SLAB_SIDES);
+	return slab ? slab : empty_slab(bin, side, zeroed);
+}
+
+static struct slab *emptiest_slab(struct bin *bin, unsigned side, bool *zeroed)
+{
+	if (list_empty(&bin->empty))
+		for (unsigned i = SLAB_BUCKETS; i-- > 0;)
+			if (!list_empty(&bin->buckets[side][i]))
+				return first(&bin->buckets[side][i]);
+	return empty_slab(bin, side, zeroed);
 }
 
 /* slab_take or slab_take_lines, and what the bin must know of it. Holds the lock. */
@@ -150,29 +191,29 @@ static unsigned take(struct bin *bin, struct slab *slab,
 	return got;
 }
 
-unsigned bin_refill_lines(struct bin *bin, void **objects, unsigned n)
+unsigned bin_refill_lines(struct bin *bin, unsigned side, void **objects, unsigned n)
 {
 	bool fresh;
 
 	lock_acquire(&bin->lock);
-	struct slab *slab = emptiest_slab(bin, &fresh);
+	struct slab *slab = emptiest_slab(bin, side % SLAB_SIDES, &fresh);
 	unsigned got = slab ? take(bin, slab, slab_take_lines, objects, n) : 0;
 	counter_add_owned(&bin->refills, got > 0);
 	lock_release(&bin->lock);
 	return got;
 }
 
-unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed)
+unsigned bin_refill(struct bin *bin, unsigned side, void **objects, unsigned n, bool *zeroed)
 {
 	bool fresh = false;
 
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->refills, 1);
-	unsigned got = depot_take(bin, objects, n);
+	unsigned got = depots_take(bin, side, objects, n);
 	bool from_slabs = got == 0;
 	while (from_slabs && got < n) {
 		fresh = false;
-		struct slab *slab = slab_with_room(bin, &fresh);
+		struct slab *slab = slab_with_room(bin, side % SLAB_SIDES, &fresh);
 		if (!slab)
 			break;
 		got += take(bin, slab, slab_take, objects + got, n - got);
@@ -235,13 +276,15 @@ static bool release_lock(struct bin *bin)
 	return ask;
 }
 
-bool bin_flush(struct bin *bin, void **objects, unsigned n)
+bool bin_flush(struct bin *bin, unsigned side, void **objects, unsigned n)
 {
+	struct depot *depot = &bin->depots[side];
+
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->flushes, 1);
-	if (depot_reserve(bin, n)) {
-		memcpy(bin->depot + bin->depot_count, objects, n * sizeof(*objects));
-		AO_int_store(&bin->depot_count, bin->depot_count + n);
+	if (depot_reserve(depot, n, depot_max(bin))) {
+		memcpy(depot->objects + depot->count, objects, n * sizeof(*objects));
+		AO_int_store(&depot->count, depot->count + n);
 		bin->freed_bytes += n * size_class_size(bin->class);
 	} else {
 		return_locked(bin, objects, n);
@@ -257,16 +300,16 @@ bool bin_return(struct bin *bin, void **objects, unsigned n)
 }
 
 /* The oldest, at the bottom, go first. Holds the lock. */
-static void depot_age(struct bin *bin, bool all)
+static void depot_age(struct bin *bin, struct depot *depot, bool all)
 {
-	uint32_t n = all ? bin->depot_count : bin->depot_idle;
+	unsigned n = all ? depot->count : depot->idle;
 
-	if (bin->depot_count == 0)
+	if (depot->count == 0)
 		return;
-	return_locked(bin, bin->depot, n);
-	AO_int_store(&bin->depot_count, bin->depot_count - n);
-	memmove(bin->depot, bin->depot + n, bin->depot_count * sizeof(void *));
-	bin->depot_idle = bin->depot_count;
+	return_locked(bin, depot->objects, n);
+	AO_int_store(&depot->count, depot->count - n);
+	memmove(depot->objects, depot->objects + n, depot->count * sizeof(void *));
+	depot->idle = depot->count;
 }
 
 /* Did nothing come back to the slab for so long? It may have been freed into after now
@@ -314,7 +357,8 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all)
 	if (!counter_get(&bin->slabs) || (decay_ms < 0 && !all))
 		return false;
 	lock_acquire(&bin->lock);
-	depot_age(bin, all);
+	for (unsigned i = 0; i < DEPOT_SIDES; i++)
+		depot_age(bin, &bin->depots[i], all);
 	/* Early: what an empty slab holds decays in the page heap once more. */
 	release_empties(bin, now_ms, age_ms / 8);
 	/* Count the queue first: those that are too young come round again. */
@@ -324,7 +368,7 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all)
 		lock_release(&bin->lock);
 		lock_acquire(&bin->lock);
 	}
-	bool left = bin->depot_count || !list_empty(&bin->empty) ||
+	bool left = bin_depot_objects(bin) || !list_empty(&bin->empty) ||
 	    !list_empty(&bin->to_purge);
 	lock_release(&bin->lock);
 	return left;
@@ -355,8 +399,10 @@ void bin_reset_slab(struct bin *bin, const void *base)
 void bin_reset(struct bin *bin)
 {
 	lock_acquire(&bin->lock);
-	AO_int_store(&bin->depot_count, 0);
-	bin->depot_idle = 0;
+	for (unsigned i = 0; i < DEPOT_SIDES; i++) {
+		AO_int_store(&bin->depots[i].count, 0);
+		bin->depots[i].idle = 0;
+	}
 	lock_release(&bin->lock);
 }
 

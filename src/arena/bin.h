@@ -1,8 +1,10 @@
 /*
  * A bin: what an arena has of one class. Top to bottom:
  *
- *   depot   pointers that full thread caches gave up, as they were; a thread
- *           that misses takes them from here. No slab is touched.
+ *   depots  pointers that full thread caches gave up, as they were; a thread
+ *           that misses takes them from here. No slab is touched. A thread has its
+ *           side, and what it gave up comes back to it, not to the processor of
+ *           another; from the other sides it takes where its own has none.
  *   slabs   with room, in buckets by how much: the fullest serve first, so that
  *           the emptiest drain and go back to the page heap.
  *
@@ -16,15 +18,22 @@
 #include "arena/slab.h"
 #include "base/lock.h"
 
+#define DEPOT_SIDES 4u
+#define SLAB_SIDES 2u
+
+/* count pointers at objects, with room for more. idle is the lowest count since the last
+ * pass of the background thread. */
+struct depot {
+	unsigned count, room, idle;
+	void **objects;
+};
+
 struct bin {
 	struct lock lock;
 	uint16_t arena;
 	uint8_t class;
-	/* The depot: count pointers at depot, room for depot_room. idle is the
-	 * lowest count since the last pass of the background thread. */
-	unsigned depot_count, depot_room, depot_idle;
-	void **depot;
-	struct link buckets[SLAB_BUCKETS]; /* 0: fewest free slots */
+	struct depot depots[DEPOT_SIDES];
+	struct link buckets[SLAB_SIDES][SLAB_BUCKETS]; /* 0: fewest free slots */
 	struct link empty;                 /* slabs with no live slot */
 	struct link to_purge;              /* slabs with free pages, oldest first */
 	/* Counted in objects and slabs; for readers without the lock. */
@@ -39,27 +48,27 @@ struct bin {
 
 void bin_init(struct bin *bin, unsigned arena, size_t class);
 
-/* Objects for a thread: from the depot, else from slabs. Returns how many of n;
- * 0: no memory. *zeroed (may be NULL): do they read zero? */
-unsigned bin_refill(struct bin *bin, void **objects, unsigned n, bool *zeroed);
+/* Objects for a thread of that side: from a depot, else from slabs. Returns how many of
+ * n; 0: no memory. *zeroed (may be NULL): do they read zero? */
+unsigned bin_refill(struct bin *bin, unsigned side, void **objects, unsigned n, bool *zeroed);
 /* For a thread's first objects of a class smaller than a cache line: whole lines,
  * of which no other thread has part. 0: none at hand. n: as of slab_take_lines. */
-unsigned bin_refill_lines(struct bin *bin, void **objects, unsigned n);
-/* Objects of this bin back from a thread: to the depot while it has room, else
+unsigned bin_refill_lines(struct bin *bin, unsigned side, void **objects, unsigned n);
+/* Objects of this bin back from a thread: to its depot while that has room, else
  * to their slabs. Reports misuse and aborts. True: enough became free to call
  * background_ask(), which may allocate, so it is for the caller to do last. */
-bool bin_flush(struct bin *bin, void **objects, unsigned n);
-/* As bin_flush, past the depot. */
+bool bin_flush(struct bin *bin, unsigned side, void **objects, unsigned n);
+/* As bin_flush, past the depots. */
 bool bin_return(struct bin *bin, void **objects, unsigned n);
 
 /* Objects allocated by a thread that ends, or past all caches. */
 void bin_count_allocs(struct bin *bin, size_t n);
 /* For arena_reset, while nobody uses the bin's objects: free all of the slab or
- * extent that starts at base; forget what lies in the depot. */
+ * extent that starts at base; forget what lies in the depots. */
 void bin_reset_slab(struct bin *bin, const void *base);
 void bin_reset(struct bin *bin);
 
-/* One pass of ageing, by that decay time: what lay idle in the depot goes to its slabs, empty slabs
+/* One pass of ageing, by that decay time: what lay idle in the depots goes to its slabs, empty slabs
  * to the page heap, the pages of slabs that no slot came back to for a while to
  * the system. all: without waiting. Returns true while something is left to
  * age. */
@@ -67,10 +76,14 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all);
 
 /* Bytes free in slabs, by a look without the lock. */
 size_t bin_free_bytes(const struct bin *bin);
-/* Objects in the depot, the same way. */
+/* Objects in the depots, the same way. */
 static inline size_t bin_depot_objects(const struct bin *bin)
 {
-	return AO_int_load((const volatile unsigned *)&bin->depot_count);
+	size_t n = 0;
+
+	for (unsigned i = 0; i < DEPOT_SIDES; i++)
+		n += AO_int_load((const volatile unsigned *)&bin->depots[i].count);
+	return n;
 }
 
 #endif

@@ -22,7 +22,7 @@ struct slab {
 	uint32_t freed_ms;        /* when a slot last came back */
 	uint32_t purged;          /* a bit a page: without memory, not used since */
 	uint16_t slots, free;
-	uint8_t bucket;
+	uint8_t bucket, side;     /* of the bin's */
 	uint64_t free_slots[];    /* a bit a slot */
 };
 

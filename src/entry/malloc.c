@@ -192,7 +192,7 @@ static void *allocate_uncached(size_t class, unsigned arena_id, bool *zeroed)
 
 	if (!arena && arena_id)
 		arena = arena_get(arena_id);
-	if (arena && bin_refill(&arena->bins[class], &p, 1, zeroed)) {
+	if (arena && bin_refill(&arena->bins[class], 0, &p, 1, zeroed)) {
 		bin_count_allocs(&arena->bins[class], 1);
 		tcache_count_allocated(size_class_size(class));
 	}

@@ -20,7 +20,7 @@
 #define RARE_ALLOCS 1024u
 #define BASE_OBJECTS 253u
 #define BASE_BYTES (32 * KiB)
-#define GROWN_OBJECTS 1021u
+#define GROWN_OBJECTS 2045u
 #define GROWN_BYTES (256 * KiB)
 #define L25_BYTES (1 * MiB)
 /* Growth beyond BASE_* ends at this much capacity, of a thread and of all. */
@@ -69,6 +69,7 @@ static struct link tcaches = { &tcaches, &tcaches };
 static struct link parked = { &parked, &parked };
 static unsigned parked_count;
 static size_t ended_hits[LAYERS], ended_misses[LAYERS];
+static unsigned caches_made;
 
 static __thread bool thread_ended;
 static bool no_caches = true;
@@ -145,7 +146,7 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 
 	if (n == 0)
 		return;
-	t->ask_background |= bin_flush(&t->arena->bins[class], bottom - n, (unsigned)n);
+	t->ask_background |= bin_flush(&t->arena->bins[class], t->side, bottom - n, (unsigned)n);
 	counter_add_owned(&b->moved, n);
 	t->flushed += n;
 	memmove(bottom - kept, head, kept * sizeof(*head));
@@ -543,12 +544,12 @@ static void *refill(struct tcache *t, size_t class, bool *zeroed)
 	if (size_class_size(class) < CACHE_LINE && counter_get(&b->misses) == 0) {
 		n = (unsigned)round_up(n, size_class_line_group(class));
 		hak_assert(n <= b->capacity);
-		got = bin_refill_lines(bin, bottom - n, n);
+		got = bin_refill_lines(bin, t->side, bottom - n, n);
 		if (zeroed)
 			*zeroed = false;
 	}
 	if (got == 0)
-		got = bin_refill(bin, bottom - n, n, zeroed);
+		got = bin_refill(bin, t->side, bottom - n, n, zeroed);
 	void **top = bottom - n;
 	if (got == 0)
 		return NULL;
@@ -576,7 +577,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 			object = refill(t, class, zeroed);
 	}
 	if (!object)
-		bin_refill(&t->arena->bins[class], &object, 1, zeroed);
+		bin_refill(&t->arena->bins[class], t->side, &object, 1, zeroed);
 	counter_add_owned(&b->misses, object != NULL);
 	tcache_leave(t);
 	ask_if_due(t);
@@ -923,6 +924,7 @@ static struct tcache *tcache_create(struct arena *arena, bool is_explicit)
 	list_init(&t->parked);
 	use_arena(t, arena);
 	lock_acquire(&tcaches_lock);
+	t->side = (uint8_t)(caches_made++ % DEPOT_SIDES);
 	list_push(&tcaches, &t->link);
 	lock_release(&tcaches_lock);
 	return t;

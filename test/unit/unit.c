@@ -130,13 +130,13 @@ START_TEST(bin_asks_for_the_background_thread_when_the_depot_fills)
 	unsigned n = 0;
 
 	while (n < 1000)
-		n += bin_refill(bin, objects + n, 1000 - n, NULL);
+		n += bin_refill(bin, 0, objects + n, 1000 - n, NULL);
 	for (unsigned i = 0; i < 1000; i += 50)
-		asked |= bin_flush(bin, objects + i, 50);
-	ck_assert_uint_eq(bin->depot_count, 1000);
+		asked |= bin_flush(bin, 0, objects + i, 50);
+	ck_assert_uint_eq(bin_depot_objects(bin), 1000);
 	ck_assert(!asked);
-	ck_assert_uint_eq(bin_refill(bin, objects, 50, NULL), 50);
-	asked = bin_flush(bin, objects, 50);
+	ck_assert_uint_eq(bin_refill(bin, 0, objects, 50, NULL), 50);
+	asked = bin_flush(bin, 0, objects, 50);
 	ck_assert(asked);
 	bin_purge(bin, os_now_ms(), 0, true);
 }
@@ -447,13 +447,13 @@ START_TEST(bin_loses_nothing_between_depot_and_slabs)
 	unsigned n = 0;
 
 	while (n < 10000)
-		n += bin_refill(bin, objects + n, 10000 - n < 50 ? 10000 - n : 50, NULL);
+		n += bin_refill(bin, 0, objects + n, 10000 - n < 50 ? 10000 - n : 50, NULL);
 	ck_assert_uint_ge(counter_get(&bin->live), live + 10000 - 2048);
 	for (unsigned i = 0; i < 10000; i += 50)
-		bin_flush(bin, objects + i, 50);
-	ck_assert_uint_gt(bin->depot_count, 0);
+		bin_flush(bin, 0, objects + i, 50);
+	ck_assert_uint_gt(bin_depot_objects(bin), 0);
 	bin_purge(bin, os_now_ms(), 0, true);
-	ck_assert_uint_eq(bin->depot_count, 0);
+	ck_assert_uint_eq(bin_depot_objects(bin), 0);
 	ck_assert_uint_eq(counter_get(&bin->live), live);
 	ck_assert_uint_eq(counter_get(&bin->slabs), counter_get(&bin->empties));
 }
