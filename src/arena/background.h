@@ -33,7 +33,7 @@ static inline void background_start(bool large)
 
 /* Start it now, whatever the calling thread is in the middle of, where it is allowed and
  * can be hidden. (Somebody outside needs it: ctl/summon.h.) */
-void background_summon(void) __attribute__((used));
+void background_summon(void);
 
 /* Something became free: wake the thread if it runs. Cheap enough for each few
  * hundred KiB of frees. The caller holds no lock. */

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/options.h"
@@ -24,7 +26,8 @@ const char summon_again[] = "it could not be stopped for a moment (is it being d
 #include <sys/user.h>
 
 /* A process that does not stop in this time waits for the system. */
-#define STOP_SECONDS 1
+#define STOP_NS 1000000000u
+#define LOOK_NS 20000
 /* What the kernel has in rax while a system call is to be begun again; it never
  * shows them to programs (include/linux/errno.h). */
 #define ERESTARTSYS 512
@@ -32,7 +35,12 @@ const char summon_again[] = "it could not be stopped for a moment (is it being d
 #define ERESTARTNOHAND 514
 #define ERESTART_RESTARTBLOCK 516
 #define SYSCALL_RESTART 219 /* restart_syscall(2) */
-#define SYSCALL_BYTES 2     /* of the instruction */
+#define SYSCALL_BYTES 2     /* of the instruction, 0f 05 */
+#define X32_SYSCALL (1 << 30)
+#define CS_64_BITS 0x33
+
+#define STATUS_BYTES 8192
+#define ENDING "it is about to end"
 
 struct subject {
 	pid_t pid;
@@ -55,19 +63,26 @@ static const char *line_of(const char *status, const char *name)
 	return at ? at + strlen(name) : NULL;
 }
 
-static const char *objection_of(pid_t pid)
+static bool read_status(pid_t pid, char status[STATUS_BYTES])
 {
-	char path[64], status[8192];
-	unsigned eax, ebx, ecx = 0, edx;
+	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, status, sizeof(status) - 1);
+	ssize_t n = fd < 0 ? -1 : read(fd, status, STATUS_BYTES - 1);
 	if (fd >= 0)
 		close(fd);
-	if (n < 0)
-		return "it is about to end";
-	status[n] = '\0';
+	status[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+static const char *objection_of(pid_t pid)
+{
+	char status[STATUS_BYTES];
+	unsigned eax, ebx, ecx = 0, edx;
+
+	if (!read_status(pid, status))
+		return ENDING;
 	const char *state = line_of(status, "\nState:\t");
 	const char *filter = line_of(status, "\nSeccomp:\t");
 	const char *tracer = line_of(status, "\nTracerPid:\t");
@@ -81,8 +96,8 @@ static const char *objection_of(pid_t pid)
 	if (tracer && *tracer != '0')
 		return summon_again;
 	/* It would not let us return to where the thread was. */
-	if (features && strcspn(features, "\n") > (size_t)(strstr(features, "shstk") ?
-	    strstr(features, "shstk") - features : n))
+	const char *shadow = features ? strstr(features, "shstk") : NULL;
+	if (shadow && (size_t)(shadow - features) < strcspn(features, "\n"))
 		return "it has a shadow stack";
 	if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE))
 		return "this processor has no xsave";
@@ -122,39 +137,80 @@ static bool is_in_sequence(const struct subject *s, uint64_t at)
 	    at - range[0] < range[1];
 }
 
-/* As the kernel would for a thread that meets no signal handler. */
-static void begin_call_again(struct user_regs_struct *r)
+/* As the kernel would for a thread that meets no signal handler. Returns where it goes on
+ * if it meets one (summon.h). */
+static uint64_t begin_call_again(struct user_regs_struct *r)
 {
-	if ((long)r->orig_rax < 0)
-		return;
+	uint64_t interrupted = 0;
+
 	switch (-(long)r->rax) {
 	case ERESTARTSYS:
-	case ERESTARTNOINTR:
+		interrupted = r->rip;
+		break;
 	case ERESTARTNOHAND:
-		r->rax = r->orig_rax;
-		r->rip -= SYSCALL_BYTES;
+		interrupted = r->rip | SUMMON_ANY_HANDLER;
+		break;
+	case ERESTARTNOINTR:
 		break;
 	case ERESTART_RESTARTBLOCK:
-		r->rax = SYSCALL_RESTART;
-		r->rip -= SYSCALL_BYTES;
+		r->orig_rax = SYSCALL_RESTART;
 		break;
 	default:
-		break;
+		/* And not by the kernel once more. */
+		r->orig_rax = (unsigned long long)-1;
+		return 0;
 	}
-	/* And not by the kernel once more. */
+	r->rax = r->orig_rax;
+	r->rip -= SYSCALL_BYTES;
 	r->orig_rax = (unsigned long long)-1;
+	return interrupted;
+}
+
+static bool is_in_call(const struct user_regs_struct *r)
+{
+	return (long)r->orig_rax >= 0;
+}
+
+/* Of this processor's 64 bits, and if it is in a system call, in one of these. */
+static bool is_usual(const struct subject *s, const struct user_regs_struct *r)
+{
+	static const unsigned char syscall_code[SYSCALL_BYTES] = { 0x0f, 0x05 };
+	unsigned char code[SYSCALL_BYTES];
+
+	return r->cs == CS_64_BITS && (!is_in_call(r) || (!(r->orig_rax & X32_SYSCALL) &&
+	    read_at(s->mem, code, r->rip - sizeof(code), sizeof(code)) &&
+	    memcmp(code, syscall_code, sizeof(code)) == 0));
+}
+
+/* What summon finds, and is there the room that it needs? Not by ptrace(2), which writes to
+ * what the program may not. */
+static bool push_words(pid_t pid, unsigned long long *rsp, uint64_t mask,
+    uint64_t interrupted, uint64_t resume)
+{
+	uint64_t words[SUMMON_STACK_BYTES / sizeof(uint64_t)] = { 0 };
+	size_t n = sizeof(words) / sizeof(words[0]);
+	uint64_t end = *rsp - SUMMON_RED_ZONE;
+	struct iovec from = { words, sizeof(words) };
+	struct iovec to = { (void *)(uintptr_t)(end - sizeof(words)), sizeof(words) };
+
+	words[n - 3] = mask;
+	words[n - 2] = interrupted;
+	words[n - 1] = resume;
+	*rsp = end - 3 * sizeof(words[0]);
+	return process_vm_writev(pid, &from, 1, &to, 1, 0) == (ssize_t)sizeof(words);
 }
 
 static const char *send_through(const struct subject *s)
 {
+	const uint64_t all = ~(uint64_t)0;
 	struct user_regs_struct r;
 	size_t state;
-	uint64_t first;
+	uint64_t first, mask;
 
 	if (!read_at(s->mem, &state, (uintptr_t)s->anchor.background_state, sizeof(state)) ||
 	    !read_at(s->mem, &first, (uintptr_t)s->anchor.first_thread, sizeof(first)) ||
 	    ptrace(PTRACE_GETREGS, s->pid, NULL, &r) != 0)
-		return "it is about to end";
+		return ENDING;
 	if (state > BACKGROUND_NOT_RUNNING)
 		return NULL;
 	if (state < BACKGROUND_NOT_RUNNING)
@@ -163,65 +219,102 @@ static const char *send_through(const struct subject *s)
 	/* Under valgrind or an emulator the registers are not the program's. */
 	if (!first || first != r.fs_base)
 		return "its first thread is not what the library saw at the start";
-	if (is_in_sequence(s, r.rip))
+	if (!is_usual(s, &r) || is_in_sequence(s, r.rip))
 		return summon_again;
-	begin_call_again(&r);
-	r.rsp -= SUMMON_RED_ZONE + sizeof(r.rip);
-	if (ptrace(PTRACE_POKEDATA, s->pid, r.rsp, r.rip) != 0)
-		return "its stack cannot be written to";
+	uint64_t interrupted = is_in_call(&r) ? begin_call_again(&r) : 0;
+	if (ptrace(PTRACE_GETSIGMASK, s->pid, sizeof(mask), &mask) != 0)
+		return ENDING;
+	if (!push_words(s->pid, &r.rsp, mask, interrupted, r.rip))
+		return "its stack has no room";
 	r.rip = (uintptr_t)s->anchor.summon;
-	/* The last: from here on it needs us no more. */
-	return ptrace(PTRACE_SETREGS, s->pid, NULL, &r) == 0 ? NULL : summon_again;
+	/* From here on it needs us no more. */
+	if (ptrace(PTRACE_SETREGS, s->pid, NULL, &r) != 0)
+		return summon_again;
+	/* A handler that runs before its first instruction would see the call as one that was
+	 * not interrupted. In this order: who died in between left nothing blocked. */
+	ptrace(PTRACE_SETSIGMASK, s->pid, sizeof(all), &all);
+	return NULL;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* Wait until it stops on our account; what else happens to it goes on. */
 static const char *await_stop(pid_t pid)
 {
+	uint64_t deadline = now_ns() + STOP_NS;
+	pid_t found;
 	int status;
 
-	while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status)) {
+	while ((found = waitpid(pid, &status, __WALL | WNOHANG)) >= 0) {
+		if (found == 0) {
+			if (now_ns() >= deadline)
+				return "it waits for the system";
+			nanosleep(&(struct timespec) { .tv_nsec = LOOK_NS }, NULL);
+			continue;
+		}
+		if (!WIFSTOPPED(status))
+			break;
 		int signal = WSTOPSIG(status);
 		if (status >> 16 == PTRACE_EVENT_STOP)
 			return signal == SIGTRAP ? NULL : "it is stopped";
 		if (ptrace(PTRACE_CONT, pid, NULL, signal) != 0)
 			break;
 	}
-	return "it is about to end";
+	return ENDING;
 }
 
-static const char *stop_and_send(const struct subject *s)
+static const char *open_memory(struct subject *s, uint64_t anchor)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", s->pid);
+	s->mem = open(path, O_RDONLY | O_CLOEXEC);
+	return s->mem < 0 ? "permission denied to read its memory" : read_anchor(s, anchor);
+}
+
+static const char *stop_and_send(struct subject *s, uint64_t anchor)
 {
 	if (ptrace(PTRACE_SEIZE, s->pid, NULL, NULL) != 0)
-		return errno == EPERM ? summon_again : "it is about to end";
+		return errno == EPERM ? summon_again : ENDING;
 	if (ptrace(PTRACE_INTERRUPT, s->pid, NULL, NULL) != 0)
-		return "it is about to end";
+		return ENDING;
 	const char *objection = await_stop(s->pid);
+	if (objection)
+		return objection;
+	/* Anew: it may run another program by now. */
+	close(s->mem);
+	objection = open_memory(s, anchor);
 	if (!objection)
 		objection = send_through(s);
 	ptrace(PTRACE_DETACH, s->pid, NULL, NULL);
 	return objection;
 }
 
-/* By a child of ours: when it ends, after its time or whatever befalls it, the kernel
- * lets the process go. */
-static const char *by_a_child(const struct subject *s)
+/* By a child of ours: when it ends, whatever befalls it, the kernel lets the process go.
+ * With no signals: between waitpid and PTRACE_CONT one of the process's would be lost. */
+static const char *by_a_child(struct subject *s, uint64_t anchor)
 {
 	const char *objection = summon_again;
+	sigset_t all, old;
 	int answer[2];
 
 	if (pipe2(answer, O_CLOEXEC) != 0)
 		return summon_again;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
 	pid_t child = fork();
 	if (child == 0) {
-		sigset_t none;
-		sigemptyset(&none);
-		signal(SIGALRM, SIG_DFL);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		alarm(STOP_SECONDS);
-		objection = stop_and_send(s);
+		objection = stop_and_send(s, anchor);
 		_exit(write(answer[1], &objection, sizeof(objection)) !=
 		    (ssize_t)sizeof(objection));
 	}
+	sigprocmask(SIG_SETMASK, &old, NULL);
 	close(answer[1]);
 	/* The same program: its text lies at the same address. */
 	if (child > 0 && read(answer[0], &objection, sizeof(objection)) != sizeof(objection))
@@ -234,20 +327,16 @@ static const char *by_a_child(const struct subject *s)
 
 const char *summon_thread(pid_t pid, uint64_t anchor)
 {
-	char path[64];
 	struct subject s = { .pid = pid };
 	const char *objection = objection_of(pid);
 
 	if (objection)
 		return objection;
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	s.mem = open(path, O_RDONLY | O_CLOEXEC);
-	if (s.mem < 0)
-		return "permission denied to read its memory";
-	objection = read_anchor(&s, anchor);
+	objection = open_memory(&s, anchor);
 	if (!objection)
-		objection = by_a_child(&s);
-	close(s.mem);
+		objection = by_a_child(&s, anchor);
+	if (s.mem >= 0)
+		close(s.mem);
 	return objection;
 }
 

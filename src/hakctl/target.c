@@ -648,7 +648,7 @@ static int have_segment_made(struct target *t, uint64_t deadline)
 
 	if (!t->anchor)
 		t->anchor = memory_find(t->pid, &result);
-	for (int tries = 0; tries < SUMMONS && !t->segment; tries++) {
+	for (int tries = 0; tries < SUMMONS && !t->segment && now_ns() < deadline; tries++) {
 		int wait_ms = SUMMON_MS << tries;
 		if (stays_stopped(t, deadline))
 			return ETIMEDOUT;

@@ -204,6 +204,18 @@ bool thread_is_hidden(void)
 	return AO_int_load_acquire((const volatile unsigned *)&alive) != 0;
 }
 
+/* In a child that libc knows nothing of neither does. */
+static bool lives(pid_t tid)
+{
+	return tid > 0 && syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+}
+
+static bool is_gone(void)
+{
+	return !lives((pid_t)AO_int_load_acquire((const volatile unsigned *)&alive)) &&
+	    !lives(number);
+}
+
 bool thread_join(void)
 {
 	uint64_t until = os_now_ms() + JOIN_MS;
@@ -213,16 +225,14 @@ bool thread_join(void)
 	/* Pairs with the kernel's store at the thread's end. Its wake-up is for all
 	 * processes, so this is no private futex. */
 	while ((tid = AO_int_load_acquire((const volatile unsigned *)&alive)) != 0) {
-		/* In a child that libc knows nothing of it does not live. */
-		if (syscall(SYS_tgkill, getpid(), tid, 0) != 0)
+		if (!lives((pid_t)tid))
 			break;
 		if (os_now_ms() >= until)
 			return false;
 		syscall(SYS_futex, &alive, FUTEX_WAIT, tid, &wait, NULL, 0);
 	}
 	/* The kernel tells a little before the process is one of one thread again. */
-	for (int i = 0; i < GONE_TRIES && number > 0 &&
-	    syscall(SYS_tgkill, getpid(), number, 0) == 0; i++)
+	for (int i = 0; i < GONE_TRIES && lives(number); i++)
 		nanosleep(&(struct timespec) { .tv_nsec = GONE_NS }, NULL);
 	number = 0;
 	return true;
@@ -248,6 +258,11 @@ static bool start_hidden_if_alone(void)
 
 void thread_init(void)
 {
+}
+
+static bool is_gone(void)
+{
+	return false;
 }
 
 bool thread_is_hidden(void)
@@ -281,9 +296,14 @@ bool thread_start(void (*run)(void), bool may_hide)
 bool thread_start_amid(void (*run)(void))
 {
 	int saved = errno;
+	/* No waiting for the last one: it would be a system call beside the one that the
+	 * thread is in, which the kernel begins again. */
+	bool started = is_gone();
 
-	to_run = run;
-	bool started = thread_join() && start_hidden();
+	if (started) {
+		to_run = run;
+		started = start_hidden();
+	}
 	errno = saved;
 	return started;
 }

@@ -29,7 +29,7 @@ subject() {
 	subjects="$subjects $child"
 	mv "$tmp/out" "$tmp/out.$pid"
 	case $1 in
-	quiet | work | first-ends) ;;
+	quiet | work | first-ends | await | flags) ;;
 	*) wait_for "segment of subject $*" "$HAKCTL" get "$pid" version ;;
 	esac
 }

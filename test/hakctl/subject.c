@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -234,6 +235,62 @@ static void run_work(void)
 	}
 }
 
+static void woken(int unused)
+{
+	(void)unused;
+}
+
+/* Waits for a signal again and again, and says "wrong" where one came and it waits on. */
+static void run_await(void)
+{
+	static volatile unsigned *rounds; /* begun, ended */
+	struct sigaction action = { .sa_handler = woken };
+	sigset_t usual, none;
+
+	rounds = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	sigemptyset(&none);
+	sigemptyset(&usual);
+	sigaddset(&usual, SIGUSR1);
+	sigaction(SIGUSR1, &action, NULL);
+	sigprocmask(SIG_BLOCK, &usual, NULL);
+	pid_t parent = getpid();
+	if (fork() == 0) {
+		for (unsigned n = 0;;) {
+			while (rounds[0] == n)
+				if (getppid() != parent)
+					_exit(0);
+			n = rounds[0];
+			usleep(n % 100);
+			kill(parent, SIGUSR1);
+			for (int i = 0; rounds[1] < n && i < 5000; i++)
+				usleep(200);
+			if (rounds[1] < n) {
+				ready("wrong\n", 0);
+				kill(parent, SIGUSR1);
+			}
+		}
+	}
+	ready("ready\n", 0);
+	for (unsigned n = 1;; n++) {
+		if (n % 300 == 0 && setgid(getgid()) != 0)
+			exit(1);
+		rounds[0] = n;
+		sigsuspend(&none);
+		rounds[1] = n;
+	}
+}
+
+/* Computes with the flag set that makes accesses fail which are not aligned. */
+static void run_flags(void)
+{
+	ready("ready\n", 0);
+#ifdef __x86_64__
+	__asm__ volatile("pushfq\n\torl $0x40000, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+	for (;;)
+		__asm__ volatile("");
+#endif
+}
+
 /* Ends at once when a line comes. */
 static void run_exit(void)
 {
@@ -286,6 +343,10 @@ int main(int argc, char **argv)
 		run_quiet(argc > 2 ? atol(argv[2]) : 4);
 	if (strcmp(kind, "work") == 0)
 		run_work();
+	if (strcmp(kind, "await") == 0)
+		run_await();
+	if (strcmp(kind, "flags") == 0)
+		run_flags();
 	if (strcmp(kind, "exit") == 0)
 		run_exit();
 	if (strcmp(kind, "library") == 0 && argc > 2)

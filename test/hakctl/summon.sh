@@ -78,6 +78,16 @@ done
 kill -0 "$pid" || fail "work died"
 ! grep -q wrong "$tmp/out.$pid" || fail "work: something changed"
 
+# ---- A signal that it waits for is not taken for none, and its flags are not ours
+subject await
+for _ in $(seq $((ROUNDS * 3))); do "$HAKCTL" purge "$pid" >/dev/null 2>&1; done
+! grep -q wrong "$tmp/out.$pid" || fail "await: a signal was lost"
+kill -KILL "$pid"
+subject flags
+is 0 purge "$pid"
+is 0 get "$pid" arenas.dirty_decay_ms
+kill -KILL "$pid"
+
 # ---- Several at once
 for _ in $(seq $ROUNDS); do
 	LD_PRELOAD=$HAKMEM_LIB sleep 1000 &
