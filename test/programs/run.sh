@@ -510,7 +510,7 @@ do_stress_ng() {
 	for stressor in '--malloc 2 --malloc-bytes 8m --malloc-max 2000 --malloc-touch' \
 	    '--malloc 1 --malloc-pthreads 4 --malloc-bytes 64k --malloc-max 5000' \
 	    '--bigheap 1 --bigheap-growth 64k --bigheap-ops 4000' \
-	    '--fork 2 --fork-ops 500'; do
+	    '--fork 2 --fork-ops 500' '--mmapfork 1 --mmapfork-ops 20'; do
 		# shellcheck disable=SC2086
 		timeout 180 stress-ng $stressor --timeout 3s --temp-path "$PWD" --verify \
 		    >log 2>&1
