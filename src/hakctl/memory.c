@@ -13,6 +13,7 @@
 #include "arena/background.h"
 #include "ctl/anchor.h"
 #include "ctl/collect.h"
+#include "hakctl/proc.h"
 #include "page/os.h"
 #include "tcache/view.h"
 
@@ -50,15 +51,10 @@ static struct {
 
 /* ---- Reading ---- */
 
-static bool read_at(int fd, void *to, uint64_t from, size_t size)
-{
-	return pread(fd, to, size, (off_t)from) == (ssize_t)size;
-}
-
 static void fetch_bytes(void *to, const void *from, size_t size)
 {
 	if (collect_now_ns() < process.deadline &&
-	    read_at(process.mem, to, (uintptr_t)from, size))
+	    proc_read_at(process.mem, to, (uintptr_t)from, size))
 		return;
 	memset(to, 0, size);
 	process.has_failed = true;
@@ -80,7 +76,7 @@ static int open_of(pid_t pid, const char *file)
 {
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", target_task(pid), file);
+	snprintf(path, sizeof(path), "/proc/%d/%s", proc_task(pid), file);
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
@@ -97,7 +93,7 @@ static uint64_t search(int mem, uint64_t start, uint64_t end)
 	char *data = malloc(end - start);
 	uint64_t found = 0;
 
-	if (data && read_at(mem, data, start, end - start))
+	if (data && proc_read_at(mem, data, start, end - start))
 		for (uint64_t at = 0; !found && at + sizeof(struct anchor) <= end - start;
 		    at += ANCHOR_ALIGNMENT)
 			if (memcmp(data + at, ANCHOR_MAGIC, sizeof(ANCHOR_MAGIC)) == 0)
@@ -136,7 +132,7 @@ uint64_t memory_find(pid_t pid, enum target_result *result)
 	bool has_library = false;
 	uint64_t found;
 
-	snprintf(link, sizeof(link), "/proc/%d/exe", target_task(pid));
+	snprintf(link, sizeof(link), "/proc/%d/exe", proc_task(pid));
 	ssize_t n = readlink(link, program, sizeof(program) - 1);
 	program[n > 0 ? n : 0] = '\0';
 	int fd = open_of(pid, "maps"), error = errno, mem;

@@ -16,8 +16,10 @@
 
 #include "base/options.h"
 #include "ctl/anchor.h"
+#include "ctl/collect.h"
 #include "ctl/segment.h"
 #include "ctl/summon.h"
+#include "hakctl/proc.h"
 
 const char summon_again[] = "it could not be stopped for a moment (is it being debugged?)";
 
@@ -39,7 +41,6 @@ const char summon_again[] = "it could not be stopped for a moment (is it being d
 #define X32_SYSCALL (1 << 30)
 #define CS_64_BITS 0x33
 
-#define STATUS_BYTES 8192
 #define ENDING "it is about to end"
 
 struct subject {
@@ -47,11 +48,6 @@ struct subject {
 	int mem;
 	struct anchor anchor;
 };
-
-static bool read_at(int mem, void *to, uint64_t from, size_t size)
-{
-	return pread(mem, to, size, (off_t)from) == (ssize_t)size;
-}
 
 /* ---- May it be done? ---- */
 
@@ -63,25 +59,13 @@ static const char *line_of(const char *status, const char *name)
 	return at ? at + strlen(name) : NULL;
 }
 
-static bool read_status(pid_t pid, char status[STATUS_BYTES])
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, status, STATUS_BYTES - 1);
-	if (fd >= 0)
-		close(fd);
-	status[n > 0 ? n : 0] = '\0';
-	return n > 0;
-}
-
 static const char *objection_of(pid_t pid)
 {
-	char status[STATUS_BYTES];
+	char path[64], status[8192];
 	unsigned eax, ebx, ecx = 0, edx;
 
-	if (!read_status(pid, status))
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (!proc_read(path, status, sizeof(status)))
 		return ENDING;
 	const char *state = line_of(status, "\nState:\t");
 	const char *filter = line_of(status, "\nSeccomp:\t");
@@ -108,13 +92,13 @@ static const char *read_anchor(struct subject *s, uint64_t anchor)
 {
 	size_t wanted;
 
-	if (!read_at(s->mem, &s->anchor, anchor, sizeof(s->anchor)) ||
+	if (!proc_read_at(s->mem, &s->anchor, anchor, sizeof(s->anchor)) ||
 	    memcmp(s->anchor.magic, ANCHOR_MAGIC, sizeof(ANCHOR_MAGIC)) != 0 ||
 	    s->anchor.version != SEGMENT_VERSION || s->anchor.size != sizeof(s->anchor))
 		return "it runs another version of hakmem";
 	if (!s->anchor.summon)
 		return "hakmem is linked into it, or is of another processor";
-	if (!read_at(s->mem, &wanted, (uintptr_t)s->anchor.settings +
+	if (!proc_read_at(s->mem, &wanted, (uintptr_t)s->anchor.settings +
 	    offsetof(struct settings, background_thread), sizeof(wanted)) || !wanted)
 		return "it runs with background_thread:false";
 	return NULL;
@@ -132,8 +116,8 @@ static bool is_in_sequence(const struct subject *s, uint64_t at)
 	    (long)sizeof(rseq) || !rseq.rseq_abi_pointer)
 		return false;
 	/* struct rseq: rseq_cs; struct rseq_cs: start_ip, post_commit_offset. */
-	return read_at(s->mem, &descriptor, rseq.rseq_abi_pointer + 8, sizeof(descriptor)) &&
-	    descriptor && read_at(s->mem, range, descriptor + 8, sizeof(range)) &&
+	return proc_read_at(s->mem, &descriptor, rseq.rseq_abi_pointer + 8, sizeof(descriptor)) &&
+	    descriptor && proc_read_at(s->mem, range, descriptor + 8, sizeof(range)) &&
 	    at - range[0] < range[1];
 }
 
@@ -178,7 +162,7 @@ static bool is_usual(const struct subject *s, const struct user_regs_struct *r)
 	unsigned char code[SYSCALL_BYTES];
 
 	return r->cs == CS_64_BITS && (!is_in_call(r) || (!(r->orig_rax & X32_SYSCALL) &&
-	    read_at(s->mem, code, r->rip - sizeof(code), sizeof(code)) &&
+	    proc_read_at(s->mem, code, r->rip - sizeof(code), sizeof(code)) &&
 	    memcmp(code, syscall_code, sizeof(code)) == 0));
 }
 
@@ -207,8 +191,8 @@ static const char *send_through(const struct subject *s)
 	size_t state;
 	uint64_t first, mask;
 
-	if (!read_at(s->mem, &state, (uintptr_t)s->anchor.background_state, sizeof(state)) ||
-	    !read_at(s->mem, &first, (uintptr_t)s->anchor.first_thread, sizeof(first)) ||
+	if (!proc_read_at(s->mem, &state, (uintptr_t)s->anchor.background_state, sizeof(state)) ||
+	    !proc_read_at(s->mem, &first, (uintptr_t)s->anchor.first_thread, sizeof(first)) ||
 	    ptrace(PTRACE_GETREGS, s->pid, NULL, &r) != 0)
 		return ENDING;
 	if (state > BACKGROUND_NOT_RUNNING)
@@ -236,24 +220,16 @@ static const char *send_through(const struct subject *s)
 	return NULL;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* Wait until it stops on our account; what else happens to it goes on. */
 static const char *await_stop(pid_t pid)
 {
-	uint64_t deadline = now_ns() + STOP_NS;
+	uint64_t deadline = collect_now_ns() + STOP_NS;
 	pid_t found;
 	int status;
 
 	while ((found = waitpid(pid, &status, __WALL | WNOHANG)) >= 0) {
 		if (found == 0) {
-			if (now_ns() >= deadline)
+			if (collect_now_ns() >= deadline)
 				return "it waits for the system";
 			nanosleep(&(struct timespec) { .tv_nsec = LOOK_NS }, NULL);
 			continue;

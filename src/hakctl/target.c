@@ -19,8 +19,10 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "ctl/collect.h"
 #include "hakctl/format.h"
 #include "hakctl/memory.h"
+#include "hakctl/proc.h"
 #include "hakctl/summon.h"
 
 /* A thousand arenas need 14 MiB. */
@@ -47,37 +49,14 @@
 
 #define LINK_TEXT "/memfd:" SEGMENT_MEMFD
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* ---- /proc ---- */
-
-/* The start of a file, 0 at its end; false: cannot be read. */
-static bool read_text(const char *path, char *text, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = -1;
-
-	text[0] = '\0';
-	if (fd < 0)
-		return false;
-	n = read(fd, text, size - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0;
-}
 
 static void read_command(pid_t pid, char *command, size_t size)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	if (!read_text(path, command, size))
+	if (!proc_read(path, command, size))
 		snprintf(command, size, "?");
 	command[strcspn(command, "\n")] = '\0';
 	format_printable(command);
@@ -91,52 +70,13 @@ static bool process_exists(pid_t pid)
 	return access(path, F_OK) == 0;
 }
 
-static bool is_number(const char *text)
-{
-	return *text && strspn(text, "0123456789") == strlen(text);
-}
-
-/* State letter: after the command, which may hold anything. '?': no process. */
-static char state_of(pid_t pid)
-{
-	char path[64], text[512];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (!read_text(path, text, sizeof(text)))
-		return '?';
-	const char *end = strrchr(text, ')');
-	return end && end[1] == ' ' && end[2] ? end[2] : '?';
-}
-
-static bool has_ended(pid_t tid)
-{
-	return strchr("ZX?", state_of(tid)) != NULL;
-}
-
-pid_t target_task(pid_t pid)
-{
-	char path[64];
-	pid_t task = pid;
-
-	if (!has_ended(pid))
-		return pid;
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	DIR *dir = opendir(path);
-	for (struct dirent *e; dir && task == pid && (e = readdir(dir));)
-		if (is_number(e->d_name) && !has_ended((pid_t)atol(e->d_name)))
-			task = (pid_t)atol(e->d_name);
-	if (dir)
-		closedir(dir);
-	return task;
-}
-
 /* The pid as the process itself knows it, in its own pid namespace; 0: unknown. */
 static int64_t inner_pid(pid_t pid)
 {
 	char path[64], text[4096];
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (!read_text(path, text, sizeof(text)))
+	if (!proc_read(path, text, sizeof(text)))
 		return 0;
 	char *line = strstr(text, "\nNSpid:");
 	if (!line)
@@ -184,7 +124,7 @@ static enum target_result visit_folder(const char *folder, visit_fn visit,
 		return target_result_of(errno);
 	errno = 0;
 	for (struct dirent *e; segments < SEGMENTS_MAX && (e = readdir(dir));) {
-		if (!is_number(e->d_name))
+		if (!proc_is_number(e->d_name))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
 		if (!is_segment_link(path))
@@ -213,10 +153,10 @@ static enum target_result visit_threads(pid_t pid, visit_fn visit, void *context
 		return TARGET_NO_PROCESS;
 	for (struct dirent *e; result != TARGET_OK && threads < THREADS_MAX &&
 	    (e = readdir(dir));) {
-		if (!is_number(e->d_name))
+		if (!proc_is_number(e->d_name))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", pid, e->d_name);
-		if (!read_text(path, name, sizeof(name)) ||
+		if (!proc_read(path, name, sizeof(name)) ||
 		    strcmp(name, SEGMENT_THREAD "\n") != 0)
 			continue;
 		threads++;
@@ -238,7 +178,7 @@ static enum target_result visit_segments(pid_t pid, visit_fn visit, void *contex
 	if (result != TARGET_NOT_HAKMEM)
 		return result;
 	/* Where the thread could not have a file table of its own. */
-	snprintf(folder, sizeof(folder), "/proc/%d/fd", target_task(pid));
+	snprintf(folder, sizeof(folder), "/proc/%d/fd", proc_task(pid));
 	return visit_folder(folder, visit, context);
 }
 
@@ -386,14 +326,14 @@ bool target_is_gone(const struct target *t)
 
 bool target_is_stopped(const struct target *t)
 {
-	char state = state_of(target_task(t->pid));
+	char state = proc_state(proc_task(t->pid));
 
 	return state == 'T' || state == 't';
 }
 
 const char *target_silence(const struct target *t)
 {
-	switch (state_of(target_task(t->pid))) {
+	switch (proc_state(proc_task(t->pid))) {
 	case 'T':
 		return "is stopped";
 	case 't':
@@ -411,7 +351,7 @@ const char *target_silence(const struct target *t)
 
 uint64_t target_age_ns(const struct target *t)
 {
-	uint64_t now = now_ns(), taken = t->snapshot ? t->snapshot->taken_ns : now;
+	uint64_t now = collect_now_ns(), taken = t->snapshot ? t->snapshot->taken_ns : now;
 
 	return now > taken ? now - taken : 0;
 }
@@ -477,7 +417,7 @@ static void pause_ms(long ms)
 
 static uint64_t deadline_of(int wait_ms)
 {
-	return now_ns() + (uint64_t)(wait_ms > 0 ? wait_ms : 0) * 1000000;
+	return collect_now_ns() + (uint64_t)(wait_ms > 0 ? wait_ms : 0) * 1000000;
 }
 
 /* Stopped, and not for a moment by another hakctl? */
@@ -485,12 +425,12 @@ static bool stays_stopped(const struct target *t, uint64_t deadline)
 {
 	uint64_t summoned = deadline_of(SUMMONED_MS);
 
-	while (state_of(t->pid) == 't' && now_ns() < deadline && now_ns() < summoned)
+	while (proc_state(t->pid) == 't' && collect_now_ns() < deadline && collect_now_ns() < summoned)
 		pause_ms(1);
 	return target_is_stopped(t);
 }
 
-static void futex_wait(uint32_t *word, uint32_t value, uint64_t ns)
+static void await_change(uint32_t *word, uint32_t value, uint64_t ns)
 {
 	struct timespec timeout = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
 
@@ -505,7 +445,7 @@ static int take_turn(int fd, uint64_t deadline)
 	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return errno;
-		if (now_ns() >= deadline)
+		if (collect_now_ns() >= deadline)
 			return ETIMEDOUT;
 		nanosleep(&pause, NULL);
 	}
@@ -553,7 +493,7 @@ static int await(const struct target *t, struct mailbox *m, uint64_t ticket,
 	for (;;) {
 		/* Pairs with the release of the process: the reply is whole. */
 		uint32_t state = AO_int_load_acquire(&m->state);
-		uint64_t now = now_ns();
+		uint64_t now = collect_now_ns();
 		if (state == MAILBOX_DONE &&
 		    *(volatile uint64_t *)&m->answered == ticket)
 			return 0;
@@ -571,7 +511,7 @@ static int await(const struct target *t, struct mailbox *m, uint64_t ticket,
 		uint64_t left = deadline - now;
 		if (state != MAILBOX_REQUESTED)
 			post(t, m);
-		futex_wait(&m->state, MAILBOX_REQUESTED,
+		await_change(&m->state, MAILBOX_REQUESTED,
 		    left < LOOK_MS * 1000000u ? left : LOOK_MS * 1000000u);
 	}
 }
@@ -598,7 +538,7 @@ static int ask_once(struct target *t, enum mailbox_command command,
 {
 	struct mailbox *m = mailbox(t);
 	/* Unlike that of any asker before us. */
-	uint64_t ticket = now_ns() << 16 ^ (uint64_t)getpid();
+	uint64_t ticket = collect_now_ns() << 16 ^ (uint64_t)getpid();
 
 	if (target_is_gone(t))
 		return ESRCH;
@@ -648,7 +588,7 @@ static int have_segment_made(struct target *t, uint64_t deadline)
 
 	if (!t->anchor)
 		t->anchor = memory_find(t->pid, &result);
-	for (int tries = 0; tries < SUMMONS && !t->segment && now_ns() < deadline; tries++) {
+	for (int tries = 0; tries < SUMMONS && !t->segment && collect_now_ns() < deadline; tries++) {
 		int wait_ms = SUMMON_MS << tries;
 		if (stays_stopped(t, deadline))
 			return ETIMEDOUT;
@@ -671,7 +611,7 @@ static int gain_segment(struct target *t, uint64_t deadline)
 	snprintf(path, sizeof(path), "/proc/%d", t->pid);
 	int turn = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (turn < 0)
-		return errno == EACCES ? EACCES : ESRCH;
+		return errno == ENOENT ? ESRCH : errno;
 	int error = take_turn(turn, deadline);
 	if (!error)
 		error = have_segment_made(t, deadline);
@@ -797,7 +737,7 @@ static enum target_result take(struct target *t)
 			return TARGET_OK;
 		}
 		nanosleep(&pause, NULL);
-	} while (now_ns() < deadline);
+	} while (collect_now_ns() < deadline);
 	free(s);
 	return TARGET_DAMAGED;
 }
@@ -807,7 +747,7 @@ static bool is_young(const struct target *t)
 	unsigned which = AO_int_load_acquire(&t->segment->current) & 1;
 	const struct snapshot *s = (const struct snapshot *)
 	    ((char *)t->segment + t->header.snapshot_offset[which]);
-	uint64_t taken = *(const volatile uint64_t *)&s->taken_ns, now = now_ns();
+	uint64_t taken = *(const volatile uint64_t *)&s->taken_ns, now = collect_now_ns();
 
 	return taken <= now && now - taken < FRESH_NS;
 }
@@ -868,14 +808,14 @@ static bool is_named(pid_t pid, const char *name)
 	char path[64], text[4096];
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	if (read_text(path, text, sizeof(text))) {
+	if (proc_read(path, text, sizeof(text))) {
 		text[strcspn(text, "\n")] = '\0';
 		/* The kernel keeps 15 bytes. */
 		if (strcmp(text, name) == 0 ||
 		    (strlen(text) == 15 && strncmp(text, name, 15) == 0))
 			return true;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/exe", target_task(pid));
+	snprintf(path, sizeof(path), "/proc/%d/exe", proc_task(pid));
 	ssize_t n = readlink(path, text, sizeof(text) - 1);
 	if (n <= 0)
 		return false;
@@ -907,7 +847,7 @@ static pid_t number_of(const char *name)
 {
 	long n;
 
-	if (!is_number(name) || strlen(name) > 9)
+	if (!proc_is_number(name) || strlen(name) > 9)
 		return 0;
 	n = strtol(name, NULL, 10);
 	return n > 0 ? (pid_t)n : 0;
@@ -931,7 +871,7 @@ int target_find(const char *name, bool bare, pid_t *pids, int max)
 			continue;
 		if (is_on_hakmem(pid, bare))
 			pids[found++] = pid;
-		else if (name && !first && !has_ended(target_task(pid)))
+		else if (name && !first && !proc_has_ended(proc_task(pid)))
 			first = pid;
 	}
 	closedir(dir);

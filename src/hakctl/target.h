@@ -41,9 +41,6 @@ enum target_result {
  * pid and command are is known of any process that exists. */
 enum target_result target_open(struct target *target, pid_t pid);
 void target_close(struct target *target);
-/* A thread of the process that lives: once its first thread ended (pthread_exit(3)) and
- * others go on, /proc/PID has no maps, memory and files, and /proc/TID has. */
-pid_t target_task(pid_t pid);
 /* What it says of a process that a file of its in /proc could not be opened: by errno. */
 enum target_result target_result_of(int error);
 /* What a result means, for a message: "process ended", "permission denied"... */
