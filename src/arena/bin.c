@@ -148,7 +148,7 @@ static struct slab *empty_slab(struct bin *bin, unsigned side, bool *zeroed)
 	return slab;
 }
 
-/* Is there so much room in slabs that another side's must serve? */
+/* Is there so much room in slabs that the other side's must serve? */
 static bool must_share(const struct bin *bin)
 {
 	size_t slots = counter_get(&bin->slabs) * size_classes[bin->class].slots;
@@ -161,9 +161,8 @@ static struct slab *slab_with_room(struct bin *bin, unsigned side, bool *zeroed)
 {
 	struct slab *slab = fullest_slab(bin, side);
 
-	for (unsigned i = 1; !slab && i < SLAB_SIDES && list_empty(&bin->empty) &&
-	    must_share(bin); i++)
-		slab = fullest_slab(bin, (side + i) % SLAB_SIDES);
+	if (!slab && list_empty(&bin->empty) && must_share(bin))
+		slab = fullest_slab(bin, SLAB_SIDES - 1 - side);
 	return slab ? slab : empty_slab(bin, side, zeroed);
 }
 

@@ -80,7 +80,11 @@ kill -0 "$pid" || fail "work died"
 
 # ---- A signal that it waits for is not taken for none, and its flags are not ours
 subject await
-for _ in $(seq $((ROUNDS * 3))); do "$HAKCTL" purge "$pid" >/dev/null 2>&1; done
+summoned=0
+for _ in $(seq $((ROUNDS * 3))); do
+	"$HAKCTL" purge "$pid" >/dev/null 2>&1 && summoned=$((summoned + 1))
+done
+[ $summoned -ge $ROUNDS ] || fail "await: summoned $summoned times"
 ! grep -q wrong "$tmp/out.$pid" || fail "await: a signal was lost"
 kill -KILL "$pid"
 subject flags
