@@ -11,6 +11,9 @@
 #define DEPOT_BYTES (256 * KiB)
 #define DEPOT_OBJECTS 2048
 #define DEPOT_ROOM_MIN 64
+/* Flushes after a thread's last refill from its depot until it passes for one that only
+ * frees. */
+#define OWN_USE 8u
 /* A side makes a slab of its own so long as no more of the slots than this share of them,
  * and than a slab's, are free. */
 #define ROOM_SHARE 16u
@@ -77,15 +80,6 @@ static unsigned depot_take(struct depot *depot, void **objects, unsigned n)
 	return n;
 }
 
-static unsigned depots_take(struct bin *bin, unsigned side, void **objects, unsigned n)
-{
-	unsigned got = 0;
-
-	for (unsigned i = 0; got == 0 && i < DEPOT_SIDES; i++)
-		got = depot_take(&bin->depots[(side + i) % DEPOT_SIDES], objects, n);
-	return got;
-}
-
 /* Put a slab where its free slots say; every change of slab->free ends here. */
 static void place(struct bin *bin, struct slab *slab)
 {
@@ -136,6 +130,46 @@ static struct slab *fullest_slab(struct bin *bin, unsigned side)
 		if (!list_empty(&bin->buckets[side][i]))
 			return first(&bin->buckets[side][i]);
 	return NULL;
+}
+
+/* all: also from the depots of threads that allocate what they free. */
+static unsigned take_from_others(struct bin *bin, unsigned cache, bool all, void **objects,
+    unsigned n)
+{
+	unsigned got = 0;
+
+	for (unsigned i = 1; got == 0 && i < DEPOT_SIDES; i++) {
+		struct depot *depot = &bin->depots[(cache + i) % DEPOT_SIDES];
+		if (all || depot->own_use == 0)
+			got = depot_take(depot, objects, n);
+	}
+	return got;
+}
+
+/* Two threads whose batches are a bit larger than what stacks and depots hold would for
+ * ever take each other's objects, and their cache lines: so rather from slabs. Larger
+ * objects would be too much memory left alone. */
+static unsigned depots_take(struct bin *bin, unsigned cache, void **objects, unsigned n)
+{
+	struct depot *own = &bin->depots[cache % DEPOT_SIDES];
+	unsigned got = depot_take(own, objects, n);
+
+	if (got > 0)
+		own->own_use = own->flushed_by == cache && bin->class < CLASS_L2 ? OWN_USE : 0;
+	else
+		got = take_from_others(bin, cache, false, objects, n);
+	if (got == 0 && !fullest_slab(bin, cache % SLAB_SIDES))
+		got = take_from_others(bin, cache, true, objects, n);
+	return got;
+}
+
+static void note_flush(struct depot *depot, unsigned cache)
+{
+	if (depot->flushed_by != cache)
+		depot->own_use = 0;
+	else if (depot->own_use > 0)
+		depot->own_use--;
+	depot->flushed_by = cache;
 }
 
 static struct slab *empty_slab(struct bin *bin, unsigned side, bool *zeroed)
@@ -190,29 +224,29 @@ static unsigned take(struct bin *bin, struct slab *slab,
 	return got;
 }
 
-unsigned bin_refill_lines(struct bin *bin, unsigned side, void **objects, unsigned n)
+unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
 	bool fresh;
 
 	lock_acquire(&bin->lock);
-	struct slab *slab = emptiest_slab(bin, side % SLAB_SIDES, &fresh);
+	struct slab *slab = emptiest_slab(bin, cache % SLAB_SIDES, &fresh);
 	unsigned got = slab ? take(bin, slab, slab_take_lines, objects, n) : 0;
 	counter_add_owned(&bin->refills, got > 0);
 	lock_release(&bin->lock);
 	return got;
 }
 
-unsigned bin_refill(struct bin *bin, unsigned side, void **objects, unsigned n, bool *zeroed)
+unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n, bool *zeroed)
 {
 	bool fresh = false;
 
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->refills, 1);
-	unsigned got = depots_take(bin, side, objects, n);
+	unsigned got = depots_take(bin, cache, objects, n);
 	bool from_slabs = got == 0;
 	while (from_slabs && got < n) {
 		fresh = false;
-		struct slab *slab = slab_with_room(bin, side % SLAB_SIDES, &fresh);
+		struct slab *slab = slab_with_room(bin, cache % SLAB_SIDES, &fresh);
 		if (!slab)
 			break;
 		got += take(bin, slab, slab_take, objects + got, n - got);
@@ -247,18 +281,17 @@ static void settle(struct bin *bin, struct slab *slab, uint32_t now)
 		list_append(&bin->to_purge, &slab->to_purge);
 }
 
-/* Holds the lock. Neighbours often come back together: one look-up for them. */
+/* Holds the lock. A slab's new place is looked for once, not for each of its objects. */
 static void return_locked(struct bin *bin, void **objects, unsigned n)
 {
 	uint32_t now = (uint32_t)os_now_ms();
+	struct slab *given[GIVEN_SLABS];
+	unsigned ngiven;
 
 	for (unsigned i = 0; i < n;) {
-		struct slab *slab = slab_of(objects[i]);
-		if (unlikely(slab->extent.arena != bin->arena ||
-		    slab->extent.class != bin->class))
-			misuse_of_free(objects[i]);
-		i += slab_give(slab, objects + i, n - i);
-		settle(bin, slab, now);
+		i += slabs_give(bin->arena, bin->class, objects + i, n - i, given, &ngiven);
+		for (unsigned k = 0; k < ngiven; k++)
+			settle(bin, given[k], now);
 	}
 	counter_add_owned(&bin->live, (size_t)0 - n);
 	bin->freed_bytes += n * size_class_size(bin->class);
@@ -275,12 +308,13 @@ static bool release_lock(struct bin *bin)
 	return ask;
 }
 
-bool bin_flush(struct bin *bin, unsigned side, void **objects, unsigned n)
+bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
-	struct depot *depot = &bin->depots[side];
+	struct depot *depot = &bin->depots[cache % DEPOT_SIDES];
 
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->flushes, 1);
+	note_flush(depot, cache);
 	if (depot_reserve(depot, n, depot_max(bin))) {
 		memcpy(depot->objects + depot->count, objects, n * sizeof(*objects));
 		AO_int_store(&depot->count, depot->count + n);

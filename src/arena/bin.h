@@ -3,8 +3,9 @@
  *
  *   depots  pointers that full thread caches gave up, as they were; a thread
  *           that misses takes them from here. No slab is touched. A thread has its
- *           side, and what it gave up comes back to it, not to the processor of
- *           another; from the other sides it takes where its own has none.
+ *           side, by the number of its cache, and what it gave up comes back to it, not
+ *           to the processor of another; from the other sides it takes where its own has
+ *           none, but from one that allocates what it frees only when no slab has room.
  *   slabs   with room, in buckets by how much: the fullest serve first, so that
  *           the emptiest drain and go back to the page heap.
  *
@@ -25,6 +26,8 @@
  * pass of the background thread. */
 struct depot {
 	unsigned count, room, idle;
+	unsigned flushed_by; /* that cache was the last */
+	unsigned own_use;    /* 0: who flushes here does not take from here, or is not alone */
 	void **objects;
 };
 
@@ -48,16 +51,16 @@ struct bin {
 
 void bin_init(struct bin *bin, unsigned arena, size_t class);
 
-/* Objects for a thread of that side: from a depot, else from slabs. Returns how many of
+/* Objects for a thread's cache of that number: from a depot, else from slabs. Returns how many of
  * n; 0: no memory. *zeroed (may be NULL): do they read zero? */
-unsigned bin_refill(struct bin *bin, unsigned side, void **objects, unsigned n, bool *zeroed);
+unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n, bool *zeroed);
 /* For a thread's first objects of a class smaller than a cache line: whole lines,
  * of which no other thread has part. 0: none at hand. n: as of slab_take_lines. */
-unsigned bin_refill_lines(struct bin *bin, unsigned side, void **objects, unsigned n);
+unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsigned n);
 /* Objects of this bin back from a thread: to its depot while that has room, else
  * to their slabs. Reports misuse and aborts. True: enough became free to call
  * background_ask(), which may allocate, so it is for the caller to do last. */
-bool bin_flush(struct bin *bin, unsigned side, void **objects, unsigned n);
+bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n);
 /* As bin_flush, past the depots. */
 bool bin_return(struct bin *bin, void **objects, unsigned n);
 

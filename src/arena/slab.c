@@ -137,30 +137,66 @@ unsigned slab_take_lines(struct slab *slab, void **objects, unsigned n)
 	return taken;
 }
 
-unsigned slab_give(struct slab *slab, void *const *objects, unsigned n)
+/* The slab of an object about to come back; reports misuse and aborts. */
+static struct slab *slab_of(const void *object)
 {
-	const struct size_class *class = &size_classes[slab->extent.class];
-	size_t size = class->size, length = slab->extent.size, slots = slab->slots;
-	/* As size_class_slot; what has one slot may be too large for that. */
-	size_t reciprocal = slots == 1 ? 0 : class->reciprocal;
-	const char *base = slab->extent.base;
-	unsigned given;
+	struct extent *extent = page_map_extent(object);
 
-	for (given = 0; given < n; given++) {
-		size_t offset = (size_t)((char *)objects[given] - base);
+	if (unlikely(!extent || extent->class == CLASS_WHALE))
+		misuse_of_free(object);
+	return container_of(extent, struct slab, extent);
+}
+
+/* Take back those of n objects that lie in it, up to the first that does not; returns
+ * how many. Neighbours often come back together. */
+ALWAYS_INLINE unsigned give(struct slab *slab, size_t size, size_t reciprocal,
+    void *const *objects, unsigned n)
+{
+	const char *base = slab->extent.base;
+	size_t length = slab->extent.size, slots = slab->slots;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		size_t offset = (size_t)((char *)objects[i] - base);
 		if (offset >= length)
 			break;
 		size_t slot = offset * reciprocal >> 32;
 		if (unlikely(slot * size != offset || slot >= slots))
-			misuse_of_free(objects[given]);
+			misuse_of_free(objects[i]);
 		uint64_t bit = (uint64_t)1 << slot % 64;
 		uint64_t *word = &slab->free_slots[slot / 64];
 		if (unlikely(*word & bit))
-			log_fatal("free(%p): double free", objects[given]);
+			log_fatal("free(%p): double free", objects[i]);
 		*word |= bit;
 	}
-	slab->free = (uint16_t)(slab->free + given);
-	return given;
+	slab->free = (uint16_t)(slab->free + i);
+	return i;
+}
+
+unsigned slabs_give(unsigned arena, size_t class, void *const *objects, unsigned n,
+    struct slab **given, unsigned *ngiven)
+{
+	size_t size = size_class_size(class);
+	/* As size_class_slot; what has one slot may be too large for that. */
+	size_t reciprocal = class >= CLASS_L25 ? 0 : size_classes[class].reciprocal;
+	unsigned i, known = 0;
+
+	for (i = 0; i < n;) {
+		struct slab *slab = slab_of(objects[i]);
+		if (unlikely(slab->extent.arena != arena || slab->extent.class != class))
+			misuse_of_free(objects[i]);
+		if (!slab->is_given) {
+			if (known == GIVEN_SLABS)
+				break;
+			slab->is_given = true;
+			given[known++] = slab;
+		}
+		i += give(slab, size, reciprocal, objects + i, n - i);
+	}
+	for (unsigned k = 0; k < known; k++)
+		given[k]->is_given = false;
+	*ngiven = known;
+	return i;
 }
 
 /* Does no live slot touch the page? */
@@ -193,15 +229,6 @@ size_t slab_purge(struct slab *slab)
 		page = end;
 	}
 	return total;
-}
-
-struct slab *slab_of(const void *object)
-{
-	struct extent *extent = page_map_extent(object);
-
-	if (unlikely(!extent || extent->class == CLASS_WHALE))
-		misuse_of_free(object);
-	return container_of(extent, struct slab, extent);
 }
 
 void misuse_of_free(const void *p)

@@ -14,6 +14,7 @@
 #include "page/page_map.h"
 
 #define SLAB_BUCKETS 8u
+#define GIVEN_SLABS 64u
 
 struct slab {
 	struct extent extent;     /* first: the extent map points here */
@@ -23,6 +24,7 @@ struct slab {
 	uint32_t purged;          /* a bit a page: without memory, not used since */
 	uint16_t slots, free;
 	uint8_t bucket, side;     /* of the bin's */
+	bool is_given;            /* slabs_give has it in its list */
 	uint64_t free_slots[];    /* a bit a slot */
 };
 
@@ -36,9 +38,10 @@ unsigned slab_take(struct slab *slab, void **objects, unsigned n);
 /* The same, of slots that share cache lines with no other live slot. n: a multiple
  * of size_class_line_group. */
 unsigned slab_take_lines(struct slab *slab, void **objects, unsigned n);
-/* Take back those of n that lie in it, up to the first that does not; returns how
- * many. Reports misuse and aborts. */
-unsigned slab_give(struct slab *slab, void *const *objects, unsigned n);
+/* Take back the first of n objects, of any slabs of that class: as many as lie in GIVEN_SLABS
+ * of them. Returns how many, and which slabs. Reports misuse and aborts. */
+unsigned slabs_give(unsigned arena, size_t class, void *const *objects, unsigned n,
+    struct slab **given, unsigned *ngiven);
 
 /* Give back the pages that hold no live slot. Returns bytes. */
 size_t slab_purge(struct slab *slab);
@@ -48,9 +51,6 @@ static inline size_t slab_purged_bytes(const struct slab *slab)
 {
 	return (size_t)__builtin_popcount(slab->purged) * PAGE;
 }
-
-/* The slab of an object about to come back; reports misuse and aborts. */
-struct slab *slab_of(const void *object);
 
 /* One line that says what is wrong with freeing p, then abort(). */
 void misuse_of_free(const void *p) __attribute__((noreturn, cold));

@@ -146,7 +146,7 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 
 	if (n == 0)
 		return;
-	t->ask_background |= bin_flush(&t->arena->bins[class], t->side, bottom - n, (unsigned)n);
+	t->ask_background |= bin_flush(&t->arena->bins[class], t->number, bottom - n, (unsigned)n);
 	counter_add_owned(&b->moved, n);
 	t->flushed += n;
 	memmove(bottom - kept, head, kept * sizeof(*head));
@@ -544,12 +544,12 @@ static void *refill(struct tcache *t, size_t class, bool *zeroed)
 	if (size_class_size(class) < CACHE_LINE && counter_get(&b->misses) == 0) {
 		n = (unsigned)round_up(n, size_class_line_group(class));
 		hak_assert(n <= b->capacity);
-		got = bin_refill_lines(bin, t->side, bottom - n, n);
+		got = bin_refill_lines(bin, t->number, bottom - n, n);
 		if (zeroed)
 			*zeroed = false;
 	}
 	if (got == 0)
-		got = bin_refill(bin, t->side, bottom - n, n, zeroed);
+		got = bin_refill(bin, t->number, bottom - n, n, zeroed);
 	void **top = bottom - n;
 	if (got == 0)
 		return NULL;
@@ -577,7 +577,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 			object = refill(t, class, zeroed);
 	}
 	if (!object)
-		bin_refill(&t->arena->bins[class], t->side, &object, 1, zeroed);
+		bin_refill(&t->arena->bins[class], t->number, &object, 1, zeroed);
 	counter_add_owned(&b->misses, object != NULL);
 	tcache_leave(t);
 	ask_if_due(t);
@@ -924,7 +924,7 @@ static struct tcache *tcache_create(struct arena *arena, bool is_explicit)
 	list_init(&t->parked);
 	use_arena(t, arena);
 	lock_acquire(&tcaches_lock);
-	t->side = (uint8_t)(caches_made++ % DEPOT_SIDES);
+	t->number = caches_made++;
 	list_push(&tcaches, &t->link);
 	lock_release(&tcaches_lock);
 	return t;

@@ -79,7 +79,7 @@ struct tcache {
 	AO_t allocs[CLASSES]; /* served by the fast path: hits */
 	struct cache_bin bins[CLASSES];
 	struct arena *arena;
-	uint8_t side;         /* of the arena's depots */
+	unsigned number;      /* of all caches made; it has its side of bins by that */
 	bool is_bound;        /* to arena: the program chose it */
 	bool is_off;          /* thread.tcache.enabled is false */
 	size_t class_max;     /* the largest class that is cached */

@@ -142,6 +142,17 @@ START_TEST(bin_asks_for_the_background_thread_when_the_depot_fills)
 }
 END_TEST
 
+static void give_back(struct slab *slab, void *object)
+{
+	struct slab *given[GIVEN_SLABS];
+	unsigned ngiven;
+
+	ck_assert_uint_eq(slabs_give(slab->extent.arena, slab->extent.class, &object, 1, given,
+	    &ngiven), 1);
+	ck_assert_uint_eq(ngiven, 1);
+	ck_assert_ptr_eq(given[0], slab);
+}
+
 START_TEST(arena_sees_that_a_parcel_brings_what_is_not_its_own)
 {
 	struct arena *arena = arena_ensure(1);
@@ -155,7 +166,7 @@ START_TEST(arena_sees_that_a_parcel_brings_what_is_not_its_own)
 	p->arena = 1;
 	p->count = 1;
 	p->bytes = 64;
-	slab_give(slab, &p->objects[0], 1);
+	give_back(slab, p->objects[0]);
 	slab_delete(slab);
 	inbox_push(&arena->inbox, p);
 	arena_drain_inbox(arena);
@@ -390,12 +401,12 @@ START_TEST(slab_takes_lowest_first_and_purges_only_free_pages)
 	ck_assert_uint_eq(slab_purge(slab), 0);
 	for (int i = 0; i < 1024; i++)
 		if (i != 100)
-			slab_give(slab, &objects[i], 1);
+			give_back(slab, objects[i]);
 	ck_assert_uint_eq(slab_purge(slab), slab->extent.size - PAGE);
 	ck_assert_uint_eq(slab_purge(slab), 0);
 	ck_assert_int_eq(*(char *)objects[100], 101);
 	ck_assert_int_eq(*(char *)objects[0], 0);
-	slab_give(slab, &objects[100], 1);
+	give_back(slab, objects[100]);
 	slab_delete(slab);
 }
 END_TEST
@@ -413,7 +424,7 @@ START_TEST(slab_gives_cache_lines_that_are_whole)
 		/* A group but for its last slot, then two whole ones. */
 		for (size_t i = 0; i < 3 * group; i++)
 			if (i != group - 1)
-				slab_give(slab, &all[i], 1);
+				give_back(slab, all[i]);
 		ck_assert_uint_eq(slab_take_lines(slab, objects, 16), 2 * group);
 		for (size_t i = 0; i < 2 * group; i++)
 			ck_assert_ptr_eq(objects[i], all[group + i]);
@@ -421,7 +432,7 @@ START_TEST(slab_gives_cache_lines_that_are_whole)
 		ck_assert_uint_eq(slab_take(slab, objects, 16), group - 1);
 		ck_assert_ptr_eq(objects[0], all[0]);
 		for (unsigned i = 0; i < n; i++)
-			slab_give(slab, &all[i], 1);
+			give_back(slab, all[i]);
 		slab_delete(slab);
 	}
 }
@@ -434,8 +445,77 @@ START_TEST(slab_sees_a_double_free)
 	void *object;
 
 	slab_take(slab, &object, 1);
-	slab_give(slab, &object, 1);
-	slab_give(slab, &object, 1);
+	give_back(slab, object);
+	give_back(slab, object);
+}
+END_TEST
+
+START_TEST(slabs_take_back_what_is_mixed)
+{
+	enum { SLABS = GIVEN_SLABS + 10, EACH = 8 };
+	static struct slab *slabs[SLABS], *given[GIVEN_SLABS];
+	static void *objects[SLABS * EACH];
+	size_t class = size_class_of(2048);
+	unsigned ngiven, n = 0;
+	bool zeroed;
+
+	for (unsigned i = 0; i < SLABS; i++) {
+		void *all[EACH];
+		slabs[i] = slab_new(1, class, &zeroed);
+		ck_assert_uint_eq(slab_take(slabs[i], all, EACH), EACH);
+		for (unsigned k = 0; k < EACH; k++)
+			objects[k * SLABS + i] = all[k];
+	}
+	/* As many slabs as it has room for, and their objects. */
+	while (n < SLABS * EACH) {
+		unsigned got = slabs_give(1, class, objects + n, SLABS * EACH - n, given, &ngiven);
+		ck_assert_uint_ge(got, ngiven);
+		ck_assert_uint_le(ngiven, GIVEN_SLABS);
+		for (unsigned i = 0; i < ngiven; i++)
+			ck_assert(!given[i]->is_given);
+		n += got;
+	}
+	for (unsigned i = 0; i < SLABS; i++) {
+		ck_assert_uint_eq(slabs[i]->free, slabs[i]->slots);
+		slab_delete(slabs[i]);
+	}
+}
+END_TEST
+
+static bool is_among(const void *object, void *const *objects, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (objects[i] == object)
+			return true;
+	return false;
+}
+
+START_TEST(bin_leaves_a_thread_its_own)
+{
+	struct bin *bin = &arena_ensure(2)->bins[size_class_of(64)];
+	/* Whose slabs have room: 0's and 2's, of one side. */
+	void *of_1[100], *of_2[100], *taken[100];
+
+	ck_assert_uint_eq(bin_refill(bin, 0, of_2, 100, NULL), 100);
+	ck_assert_uint_eq(bin_refill(bin, 1, of_1, 100, NULL), 100);
+	/* Thread 1 only frees, so far. */
+	bin_flush(bin, 1, of_1, 100);
+	ck_assert_uint_eq(bin_refill(bin, 2, taken, 50, NULL), 50);
+	ck_assert(is_among(taken[0], of_1, 100));
+	/* Now it allocates what it frees. */
+	ck_assert_uint_eq(bin_refill(bin, 1, of_1, 50, NULL), 50);
+	bin_flush(bin, 1, of_1, 50);
+	bin_flush(bin, 1, taken, 50);
+	ck_assert_uint_eq(bin_refill(bin, 2, taken, 50, NULL), 50);
+	ck_assert(!is_among(taken[0], of_1, 50));
+	/* Not by another thread of its side, though. */
+	bin_flush(bin, 1 + DEPOT_SIDES, taken, 50);
+	ck_assert_uint_eq(bin_refill(bin, 2, of_1, 50, NULL), 50);
+	ck_assert(is_among(of_1[0], taken, 50));
+	bin_flush(bin, 2, of_1, 50);
+	bin_flush(bin, 2, of_2, 100);
+	bin_purge(bin, os_now_ms(), 0, true);
+	ck_assert_uint_eq(counter_get(&bin->live), 0);
 }
 END_TEST
 
@@ -534,6 +614,8 @@ static const struct test_case *cases(size_t *count)
 	ADD("whale", whale_alignment_holds, 0);
 	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
 	ADD("slab", slab_gives_cache_lines_that_are_whole, 0);
+	ADD("slab", slabs_take_back_what_is_mixed, 0);
+	ADD("bin", bin_leaves_a_thread_its_own, 0);
 	ADD("slab", slab_sees_a_double_free, SIGABRT);
 	ADD("bin", bin_loses_nothing_between_depot_and_slabs, 0);
 	ADD("inbox", inbox_gives_all_that_was_pushed, 0);
