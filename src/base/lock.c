@@ -9,10 +9,12 @@
 /* About as long as a batch of frees takes; longer, and the holder is likely
  * not running. */
 #define SPINS 60
+/* Of a longer wait so much counts for the thread: the holder did not run. */
+#define LONG_WAIT_NS 50000u
 /* Where futex_waitv is missing. */
 #define POLL_MS 250
 
-__thread size_t lock_waits;
+__thread struct lock_waits lock_waits;
 
 void lock_init(struct lock *lock)
 {
@@ -114,8 +116,10 @@ SLOW_PATH void lock_wait(struct lock *lock)
 			futex_wait(&lock->state, 2, -1);
 	}
 	AO_int_store(&lock->contended, lock->contended + 1);
-	counter_add_owned(&lock->waited_ns, now_ns() - start);
-	lock_waits++;
+	uint64_t ns = now_ns() - start;
+	counter_add_owned(&lock->waited_ns, ns);
+	lock_waits.count++;
+	lock_waits.ns += ns < LONG_WAIT_NS ? ns : LONG_WAIT_NS;
 }
 
 SLOW_PATH void lock_wake(struct lock *lock)

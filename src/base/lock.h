@@ -22,9 +22,11 @@ struct lock {
 
 #define LOCK_INITIALIZER { 0, 0, 0, 0 }
 
-/* How often the calling thread found a lock taken. */
-extern __thread size_t lock_waits
-    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+/* How often the calling thread found a lock taken, and how long it waited then. */
+extern __thread struct lock_waits {
+	size_t count;
+	uint64_t ns;
+} lock_waits __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 void lock_init(struct lock *lock);
 void lock_wait(struct lock *lock);

@@ -45,12 +45,16 @@
 /* Slow events between two looks at one bin and at contention. */
 #define COLLECT_EVENTS 64u
 #define JUDGE_EVENTS 128u
-/* Contention is judged over so many allocations, and too much if there was a wait
- * in more than one of WAIT_SHARE. Not by the share of lock acquisitions: where the
+/* Contention is judged over so many milliseconds and operations at least, and too much if
+ * the thread waited for more than one in WAITED_SHARE of the former, or in more than one
+ * in WAITS_SHARE of the latter (many threads, few processors, no caches: those that wait
+ * do so for who does not run). Not by the share of lock acquisitions: where the
  * caches work these are so few that waits cost nothing, and a second arena costs
  * memory (16 producers, one consumer: 1.26 x live instead of 1.16). */
+#define JUDGE_MS 20u
 #define JUDGE_OPERATIONS 65536u
-#define WAIT_SHARE 128u
+#define WAITED_SHARE 8u
+#define WAITS_SHARE 128u
 
 static void *const no_room[TCACHE_MARKS] = { TCACHE_FULL };
 #define NO_ROOM ((void **)&no_room[1])
@@ -474,15 +478,18 @@ void tcaches_set_layers(size_t off, size_t on)
 
 static void judge_contention(struct tcache *t)
 {
+	uint64_t now = os_now_ms(), ms = now - t->judged_ms;
 	size_t operations = t->slow_events + t->flushed;
 
 	for (size_t c = 1; c < CLASS_WHALE; c++)
 		operations += t->allocs[c];
-	if (operations - t->judged_operations < JUDGE_OPERATIONS)
+	if (ms < JUDGE_MS || operations - t->judged_operations < JUDGE_OPERATIONS)
 		return;
-	if ((lock_waits - t->judged_waits) * WAIT_SHARE >
+	if (lock_waits.ns - t->judged_waits.ns > ms * 1000000 / WAITED_SHARE ||
+	    (lock_waits.count - t->judged_waits.count) * WAITS_SHARE >
 	    operations - t->judged_operations)
 		arenas_grow(t->seen_in_use);
+	t->judged_ms = now;
 	t->judged_operations = operations;
 	t->judged_waits = lock_waits;
 }

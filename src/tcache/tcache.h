@@ -100,7 +100,9 @@ struct tcache {
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events;
 	size_t flushed;       /* objects */
-	size_t judged_operations, judged_waits; /* when contention was last judged */
+	uint64_t judged_ms;   /* when contention was last judged, */
+	size_t judged_operations;
+	struct lock_waits judged_waits; /* and what was so far */
 	size_t next_collected;
 	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
 	bool ask_background;
