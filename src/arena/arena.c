@@ -229,7 +229,7 @@ struct arena *arena_join(const struct arena *had)
 	for (unsigned i = 0; i < in_use; i++) {
 		struct arena *arena = arena_ensure(1 + (start + i) % in_use);
 		size_t others = arena ? counter_get(&arena->threads) - (arena == had) : 0;
-		if (arena && (!best || others < fewest)) {
+		if (arena && (!best || others < fewest || (others == fewest && arena == had))) {
 			best = arena;
 			fewest = others;
 		}

@@ -68,8 +68,8 @@ void arena_reset(struct arena *arena);
 void arena_destroy(struct arena *arena);
 
 /* An arena for the calling thread, among those in use: the one with the fewest
- * others, from a place that the thread's hash picks. Counts the thread, which is to
- * leave the arena that it had (NULL: none). NULL: no memory. */
+ * others; of such, that which it had (NULL: none), or the first from a place that the
+ * thread's hash picks. Counts the thread, which is to leave what it had. NULL: no memory. */
 struct arena *arena_join(const struct arena *had);
 /* Of its objects the thread's cache has none any more. */
 void arena_leave(struct arena *arena);

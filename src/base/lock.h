@@ -22,7 +22,8 @@ struct lock {
 
 #define LOCK_INITIALIZER { 0, 0, 0, 0 }
 
-/* How often the calling thread found a lock taken, and how long it waited then. */
+/* How often the calling thread found a lock taken, and how long it waited then, at most
+ * 50 us a time. */
 extern __thread struct lock_waits {
 	size_t count;
 	uint64_t ns;

@@ -400,11 +400,29 @@ static void change_arena(struct tcache *t, struct arena *arena)
 }
 
 /* More arenas are in use than when this thread picked: pick again. */
+static size_t operations_of(const struct tcache *t)
+{
+	size_t operations = t->slow_events + t->flushed;
+
+	for (size_t c = 1; c < CLASS_WHALE; c++)
+		operations += t->allocs[c];
+	return operations;
+}
+
+static void judge_from_now(struct tcache *t)
+{
+	t->judged_ms = os_now_ms();
+	t->judged_operations = operations_of(t);
+	t->judged_waits = lock_waits;
+}
+
 static void rejoin(struct tcache *t)
 {
 	struct arena *old = t->arena;
 
 	t->seen_in_use = flag_load(&arenas_in_use);
+	/* What was waited before says nothing about so many. */
+	judge_from_now(t);
 	if (t->is_bound)
 		return;
 	struct arena *arena = arena_join(old);
@@ -478,20 +496,15 @@ void tcaches_set_layers(size_t off, size_t on)
 
 static void judge_contention(struct tcache *t)
 {
-	uint64_t now = os_now_ms(), ms = now - t->judged_ms;
-	size_t operations = t->slow_events + t->flushed;
+	uint64_t ms = os_now_ms() - t->judged_ms;
+	size_t operations = operations_of(t) - t->judged_operations;
 
-	for (size_t c = 1; c < CLASS_WHALE; c++)
-		operations += t->allocs[c];
-	if (ms < JUDGE_MS || operations - t->judged_operations < JUDGE_OPERATIONS)
+	if (ms < JUDGE_MS || operations < JUDGE_OPERATIONS)
 		return;
 	if (lock_waits.ns - t->judged_waits.ns > ms * 1000000 / WAITED_SHARE ||
-	    (lock_waits.count - t->judged_waits.count) * WAITS_SHARE >
-	    operations - t->judged_operations)
+	    (lock_waits.count - t->judged_waits.count) * WAITS_SHARE > operations)
 		arenas_grow(t->seen_in_use);
-	t->judged_ms = now;
-	t->judged_operations = operations;
-	t->judged_waits = lock_waits;
+	judge_from_now(t);
 }
 
 /* t is entered. */

@@ -1,10 +1,10 @@
 /*
  * Arenas in use follow contention: one where threads do not contend; more, up
- * to all of narenas, where every call takes an arena's lock. Threads change
- * their arena then, and nothing may be lost: each object's content holds, and
+ * to all of narenas, where every call takes an arena's lock or threads wait long,
+ * as with batches that no cache holds. Threads change their arena then, and nothing may be lost: each object's content holds, and
  * at the end no more is allocated than at the beginning.
  *
- * usage: contention [calm | NARENAS]	one of the cases
+ * usage: contention [calm | batches | NARENAS]	one of the cases
  */
 #define _GNU_SOURCE
 #include "../harness.h"
@@ -14,6 +14,7 @@
 
 #define LIVE 400
 #define MAX_SECONDS 60
+#define BATCH 20000
 
 static int stop;
 static int threads;
@@ -55,9 +56,34 @@ churn(void *arg)
 	return NULL;
 }
 
+/* All are made, then all are freed, in another order: through the depots to slabs and
+ * back. */
+static void *
+make_batches(void *arg)
+{
+	unsigned char **p = hak_malloc(BATCH * sizeof(*p)), mark = (unsigned char)(uintptr_t)arg;
+	size_t i;
+
+	CHECK(p != NULL);
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		for (i = 0; i < BATCH; i++) {
+			p[i] = opaque(hak_malloc(64));
+			CHECK(p[i] != NULL);
+			*p[i] = mark;
+		}
+		for (i = 0; i < BATCH; i++) {
+			unsigned char *object = p[i * 7919 % BATCH];
+			CHECK(*object == mark);
+			hak_free(object);
+		}
+	}
+	hak_free(p);
+	return NULL;
+}
+
 /* Until so many arenas are in use, or for some seconds. */
 static long long
-run(long long wanted, double seconds)
+run(void *(*work)(void *), long long wanted, double seconds)
 {
 	pthread_t thread[64];
 	double start = now();
@@ -65,7 +91,7 @@ run(long long wanted, double seconds)
 	int t;
 
 	for (t = 0; t < threads; t++)
-		CHECK(pthread_create(&thread[t], NULL, churn,
+		CHECK(pthread_create(&thread[t], NULL, work,
 		    (void *)(uintptr_t)(t + 1)) == 0);
 	do {
 		sleep_ms(50);
@@ -89,14 +115,20 @@ one_case(const char *name)
 	if (strcmp(name, "calm") == 0) {
 		threads = 2;
 		max_size = 500;
-		in_use = run(2, 3);
+		in_use = run(churn, 2, 3);
 		printf("contention: calm: %lld arenas in use\n", in_use);
 		CHECK(in_use == 1);
+	} else if (strcmp(name, "batches") == 0) {
+		threads = 2;
+		in_use = run(make_batches, 2, MAX_SECONDS);
+		printf("contention: batches: %lld arenas in use, waited %lld ms\n", in_use,
+		    stat_get("stats.locks.waited") / 1000000);
+		CHECK(in_use >= 2);
 	} else {
 		CHECK(stat_get("arenas.narenas") == atoll(name));
 		threads = 16;
 		max_size = 2000;
-		in_use = run(atoll(name), MAX_SECONDS);
+		in_use = run(churn, atoll(name), MAX_SECONDS);
 		printf("contention: narenas %s: %lld arenas in use, "
 		    "%lld of %lld locks contended\n", name, in_use,
 		    stat_get("stats.locks.contended"),
@@ -145,6 +177,9 @@ main(int argc, char **argv)
 		return SKIP;
 	}
 	start(argv[0], "calm", "narenas:4");
+	/* One processor has no two threads that run. */
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		start(argv[0], "batches", "narenas:4");
 	for (i = 0; i < sizeof(forced) / sizeof(*forced); i++)
 		start(argv[0], forced[i][0], forced[i][1]);
 	puts("contention: ok");
