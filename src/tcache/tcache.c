@@ -399,7 +399,6 @@ static void change_arena(struct tcache *t, struct arena *arena)
 	memset(t->callers, 0, sizeof(t->callers));
 }
 
-/* More arenas are in use than when this thread picked: pick again. */
 static size_t operations_of(const struct tcache *t)
 {
 	size_t operations = t->slow_events + t->flushed;
@@ -416,6 +415,7 @@ static void judge_from_now(struct tcache *t)
 	t->judged_waits = lock_waits;
 }
 
+/* More arenas are in use than when this thread picked: pick again. */
 static void rejoin(struct tcache *t)
 {
 	struct arena *old = t->arena;
@@ -497,9 +497,11 @@ void tcaches_set_layers(size_t off, size_t on)
 static void judge_contention(struct tcache *t)
 {
 	uint64_t ms = os_now_ms() - t->judged_ms;
-	size_t operations = operations_of(t) - t->judged_operations;
 
-	if (ms < JUDGE_MS || operations < JUDGE_OPERATIONS)
+	if (ms < JUDGE_MS)
+		return;
+	size_t operations = operations_of(t) - t->judged_operations;
+	if (operations < JUDGE_OPERATIONS)
 		return;
 	if (lock_waits.ns - t->judged_waits.ns > ms * 1000000 / WAITED_SHARE ||
 	    (lock_waits.count - t->judged_waits.count) * WAITS_SHARE > operations)

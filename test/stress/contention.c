@@ -1,8 +1,9 @@
 /*
  * Arenas in use follow contention: one where threads do not contend; more, up
  * to all of narenas, where every call takes an arena's lock or threads wait long,
- * as with batches that no cache holds. Threads change their arena then, and nothing may be lost: each object's content holds, and
- * at the end no more is allocated than at the beginning.
+ * as with batches that no cache holds. Threads change their arena then, and nothing
+ * may be lost: each object's content holds, and at the end no more is allocated than
+ * at the beginning.
  *
  * usage: contention [calm | batches | NARENAS]	one of the cases
  */

@@ -450,6 +450,20 @@ START_TEST(slab_sees_a_double_free)
 }
 END_TEST
 
+START_TEST(arena_is_kept_where_others_have_no_fewer_threads)
+{
+	arenas_grow(1);
+	struct arena *by_hash = arena_join(NULL), *other = arena_join(NULL);
+
+	ck_assert_ptr_ne(by_hash, other);
+	/* One more there, beside the one that asks. */
+	counter_add(&other->threads, 1);
+	ck_assert_ptr_eq(arena_join(other), other);
+	/* Which counted it a second time. */
+	ck_assert_ptr_eq(arena_join(other), by_hash);
+}
+END_TEST
+
 START_TEST(slabs_take_back_what_is_mixed)
 {
 	enum { SLABS = GIVEN_SLABS + 10, EACH = 8 };
@@ -615,9 +629,10 @@ static const struct test_case *cases(size_t *count)
 	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
 	ADD("slab", slab_gives_cache_lines_that_are_whole, 0);
 	ADD("slab", slabs_take_back_what_is_mixed, 0);
-	ADD("bin", bin_leaves_a_thread_its_own, 0);
 	ADD("slab", slab_sees_a_double_free, SIGABRT);
 	ADD("bin", bin_loses_nothing_between_depot_and_slabs, 0);
+	ADD("bin", bin_leaves_a_thread_its_own, 0);
+	ADD("arena", arena_is_kept_where_others_have_no_fewer_threads, 0);
 	ADD("inbox", inbox_gives_all_that_was_pushed, 0);
 	ADD("conf", conf_applies_what_is_good, 0);
 	*count = n;
