@@ -507,8 +507,8 @@ static bool is_among(const void *object, void *const *objects, unsigned n)
 START_TEST(bin_leaves_a_thread_its_own)
 {
 	struct bin *bin = &arena_ensure(2)->bins[size_class_of(64)];
-	/* Whose slabs have room: 0's and 2's, of one side. */
-	void *of_1[100], *of_2[100], *taken[100];
+	/* 0's and 2's slabs are of one side, and have room. */
+	void *of_1[100], *taken[50], *again[50], *of_2[100];
 
 	ck_assert_uint_eq(bin_refill(bin, 0, of_2, 100, NULL), 100);
 	ck_assert_uint_eq(bin_refill(bin, 1, of_1, 100, NULL), 100);
@@ -517,16 +517,16 @@ START_TEST(bin_leaves_a_thread_its_own)
 	ck_assert_uint_eq(bin_refill(bin, 2, taken, 50, NULL), 50);
 	ck_assert(is_among(taken[0], of_1, 100));
 	/* Now it allocates what it frees. */
-	ck_assert_uint_eq(bin_refill(bin, 1, of_1, 50, NULL), 50);
-	bin_flush(bin, 1, of_1, 50);
+	ck_assert_uint_eq(bin_refill(bin, 1, again, 50, NULL), 50);
+	bin_flush(bin, 1, again, 50);
 	bin_flush(bin, 1, taken, 50);
 	ck_assert_uint_eq(bin_refill(bin, 2, taken, 50, NULL), 50);
-	ck_assert(!is_among(taken[0], of_1, 50));
-	/* Not by another thread of its side, though. */
+	ck_assert(!is_among(taken[0], of_1, 100));
+	/* Not alone in its depot, though. */
 	bin_flush(bin, 1 + DEPOT_SIDES, taken, 50);
-	ck_assert_uint_eq(bin_refill(bin, 2, of_1, 50, NULL), 50);
-	ck_assert(is_among(of_1[0], taken, 50));
-	bin_flush(bin, 2, of_1, 50);
+	ck_assert_uint_eq(bin_refill(bin, 2, again, 50, NULL), 50);
+	ck_assert(is_among(again[0], taken, 50));
+	bin_flush(bin, 2, again, 50);
 	bin_flush(bin, 2, of_2, 100);
 	bin_purge(bin, os_now_ms(), 0, true);
 	ck_assert_uint_eq(counter_get(&bin->live), 0);
