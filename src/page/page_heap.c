@@ -14,6 +14,8 @@ _Static_assert(CHUNK_GRANULES == 128, "a mask has a bit for each granule");
 
 /* What is passed where somebody else's mapping lies below the heap. */
 #define PASSED (64 * MiB)
+/* Runs that are kept as they were freed. */
+#define RECENT 255u
 /* Runs given back in one go, so long as they are taken out of the heap. */
 #define PURGE_BATCH 32
 
@@ -32,6 +34,12 @@ struct chunk {
 	uint8_t free_run, dirty_run;
 };
 
+/* A run that was freed lately. */
+struct recent {
+	struct chunk *chunk; /* NULL: none */
+	uint8_t first, next;
+};
+
 struct run_index {
 	struct link lists[CHUNK_GRANULES + 1];
 	uint64_t nonempty[CHUNK_GRANULES / 64 + 1];
@@ -45,7 +53,13 @@ static struct {
 	struct run_index by_run, dirty_by_run;
 	struct link order[STATES];
 	struct link all;
+	/* With those of recent. */
 	size_t granules[STATES];
+	/* From 1; lists of the same length, and of entries without a run: numbers, to 0.
+	 * In the masks these runs are in use. */
+	struct recent recent[RECENT + 1];
+	uint8_t recent_of[CHUNK_GRANULES + 1], recent_unused, recent_made;
+	unsigned recents;
 	struct decay decay[STATES];
 	char *lowest; /* chunk: the next goes below */
 	AO_t mapped, active, purged, npurges;
@@ -59,10 +73,18 @@ static unsigned mask_lowest(mask m)
 	    64 + (unsigned)__builtin_ctzl((uint64_t)(m >> 64));
 }
 
+static unsigned mask_highest(mask m)
+{
+	uint64_t high = (uint64_t)(m >> 64);
+
+	return high ? 127 - (unsigned)__builtin_clzl(high) :
+	    63 - (unsigned)__builtin_clzl((uint64_t)m);
+}
+
 static size_t mask_count(mask m)
 {
-	return (size_t)(__builtin_popcountl((uint64_t)m) +
-	    __builtin_popcountl((uint64_t)(m >> 64)));
+	return m ? (size_t)(__builtin_popcountl((uint64_t)m) +
+	    __builtin_popcountl((uint64_t)(m >> 64))) : 0;
 }
 
 static mask mask_run(unsigned first, size_t n)
@@ -81,38 +103,34 @@ static mask run_starts(mask m, size_t n)
 	return m;
 }
 
-static unsigned longest_run(mask m)
-{
-	unsigned length = 0, step = 1;
-
-	if (m == ALL_GRANULES)
-		return CHUNK_GRANULES;
-	/* Double the run while some starts remain, then refine. */
-	mask starts[8];
-	unsigned levels = 0;
-	while (m) {
-		starts[levels++] = m;
-		m &= m >> step;
-		step *= 2;
-	}
-	mask current = ALL_GRANULES;
-	while (levels-- > 0) {
-		mask longer = length ? current & starts[levels] >> length :
-		    starts[levels];
-		if (longer) {
-			current = longer;
-			length += 1u << levels;
-		}
-	}
-	return length;
-}
-
-/* The first run of ones in m, from its lowest bit. */
-static size_t run_length(mask m, unsigned first)
+/* The run of ones in m, from that bit upwards. */
+static unsigned run_length(mask m, unsigned first)
 {
 	mask gaps = ~(m >> first);
 
 	return gaps ? mask_lowest(gaps) : CHUNK_GRANULES;
+}
+
+/* The whole of it. */
+static unsigned run_around(mask m, unsigned bit)
+{
+	mask gaps_below = ~m & (((mask)1 << bit) - 1);
+
+	return run_length(m, gaps_below ? mask_highest(gaps_below) + 1 : 0);
+}
+
+static unsigned longest_run(mask m)
+{
+	unsigned longest = 0, left = CHUNK_GRANULES;
+
+	while (m && longest < left) {
+		unsigned first = mask_lowest(m), length = run_length(m, first);
+		if (length > longest)
+			longest = length;
+		left = CHUNK_GRANULES - first - length;
+		m &= ~mask_run(first, length);
+	}
+	return longest;
 }
 
 static void index_init(struct run_index *index)
@@ -121,11 +139,21 @@ static void index_init(struct run_index *index)
 		list_init(&index->lists[i]);
 }
 
-static void index_move(struct run_index *index, struct link *link,
-    uint8_t *run, mask m)
+/* What a chunk gains at a time is one run, or it had none. */
+static unsigned longest_after(unsigned longest, mask old, mask m)
 {
-	unsigned from = *run, to = longest_run(m);
+	if (longest == 0 || old & ~m)
+		return longest_run(m);
+	unsigned grown = run_around(m, mask_lowest(m & ~old));
+	return grown > longest ? grown : longest;
+}
 
+static void index_move(struct run_index *index, struct link *link,
+    uint8_t *run, mask old, mask m)
+{
+	unsigned from = *run, to = longest_after(from, old, m);
+
+	hak_assert(to == longest_run(m));
 	if (from == to)
 		return;
 	*run = (uint8_t)to;
@@ -160,15 +188,16 @@ static void chunk_update(struct chunk *chunk, mask free, mask dirty, mask muzzy)
 
 	hak_assert(!(dirty & muzzy) && !((dirty | muzzy) & ~free));
 	if (free != chunk->free)
-		index_move(&heap.by_run, &chunk->by_run, &chunk->free_run, free);
+		index_move(&heap.by_run, &chunk->by_run, &chunk->free_run,
+		    chunk->free, free);
 	if (dirty != chunk->state[DIRTY])
 		index_move(&heap.dirty_by_run, &chunk->dirty_by_run, &chunk->dirty_run,
-		    dirty);
+		    chunk->state[DIRTY], dirty);
 	for (int s = 0; s < STATES; s++) {
 		mask old = chunk->state[s];
 		if (state[s] == old)
 			continue;
-		heap.granules[s] += mask_count(state[s]) - mask_count(old);
+		heap.granules[s] += mask_count(state[s] & ~old) - mask_count(old & ~state[s]);
 		if (!state[s] || state[s] & ~old)
 			list_remove(&chunk->order[s]);
 		if (state[s] & ~old)
@@ -186,6 +215,48 @@ static void heap_init(void)
 		list_init(&heap.order[s]);
 	list_init(&heap.all);
 	heap.initialized = true;
+}
+
+static void recent_take(size_t granules)
+{
+	unsigned i = heap.recent_of[granules];
+	struct recent *recent = &heap.recent[i];
+
+	heap.recent_of[granules] = recent->next;
+	recent->chunk = NULL;
+	recent->next = heap.recent_unused;
+	heap.recent_unused = (uint8_t)i;
+	heap.recents--;
+	heap.granules[DIRTY] -= granules;
+}
+
+/* Make them free in the masks, where they join their neighbours. */
+static void recent_join(void)
+{
+	for (size_t n = 1; heap.recents > 0 && n <= CHUNK_GRANULES; n++)
+		while (heap.recent_of[n]) {
+			struct recent *recent = &heap.recent[heap.recent_of[n]];
+			struct chunk *chunk = recent->chunk;
+			mask run = mask_run(recent->first, n);
+			recent_take(n);
+			chunk_update(chunk, chunk->free | run, chunk->state[DIRTY] | run,
+			    chunk->state[MUZZY]);
+		}
+}
+
+static void recent_add(struct chunk *chunk, unsigned first, size_t granules)
+{
+	if (!heap.recent_unused && heap.recent_made < RECENT)
+		heap.recent_unused = ++heap.recent_made;
+	else if (!heap.recent_unused)
+		recent_join();
+	unsigned i = heap.recent_unused;
+	struct recent *recent = &heap.recent[i];
+	heap.recent_unused = recent->next;
+	*recent = (struct recent) { chunk, (uint8_t)first, heap.recent_of[granules] };
+	heap.recent_of[granules] = (uint8_t)i;
+	heap.recents++;
+	heap.granules[DIRTY] += granules;
 }
 
 static char *map_below(char *above)
@@ -235,33 +306,50 @@ static struct chunk *chunk_new(void)
 	return chunk;
 }
 
-/* Holds the lock. */
-static bool take(struct extent *extent, size_t granules, bool *zeroed)
+/* Holds the lock. *first: of such a run in the chunk's masks. NULL: no memory. */
+static struct chunk *find(size_t granules, unsigned *first)
 {
-	struct link *link = index_find(&heap.dirty_by_run, granules);
 	struct chunk *chunk;
-	mask starts;
+	mask free;
 
+	recent_join();
+	struct link *link = index_find(&heap.dirty_by_run, granules);
 	if (link) {
 		chunk = container_of(link, struct chunk, dirty_by_run);
-		starts = run_starts(chunk->state[DIRTY], granules);
+		free = chunk->state[DIRTY];
 	} else {
 		link = index_find(&heap.by_run, granules);
 		chunk = link ? container_of(link, struct chunk, by_run) : chunk_new();
 		if (!chunk)
-			return false;
-		starts = run_starts(chunk->free, granules);
+			return NULL;
+		free = chunk->free;
 	}
-	unsigned first = mask_lowest(starts);
+	*first = mask_lowest(run_starts(free, granules));
+	return chunk;
+}
+
+/* Holds the lock. */
+static bool take(struct extent *extent, size_t granules, bool *zeroed)
+{
+	const struct recent *recent = &heap.recent[heap.recent_of[granules]];
+	struct chunk *chunk = recent->chunk;
+	unsigned first = recent->first;
+	bool is_recent = chunk != NULL;
+
+	if (!is_recent && !(chunk = find(granules, &first)))
+		return false;
 	mask run = mask_run(first, granules);
-	*zeroed = !(run & (chunk->state[DIRTY] | chunk->state[MUZZY]));
+	*zeroed = !is_recent && !(run & (chunk->state[DIRTY] | chunk->state[MUZZY]));
 	extent->base = chunk->base + first * GRANULE;
 	extent->size = granules * GRANULE;
 	extent->chunk = chunk;
 	if (!page_map_set(extent, true))
 		return false;
-	chunk_update(chunk, chunk->free & ~run, chunk->state[DIRTY] & ~run,
-	    chunk->state[MUZZY] & ~run);
+	if (is_recent)
+		recent_take(granules);
+	else
+		chunk_update(chunk, chunk->free & ~run, chunk->state[DIRTY] & ~run,
+		    chunk->state[MUZZY] & ~run);
 	counter_add_owned(&heap.active, extent->size);
 	return true;
 }
@@ -276,10 +364,9 @@ bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed)
 	return done;
 }
 
-static mask extent_run(const struct extent *extent)
+static unsigned first_of(const struct extent *extent)
 {
-	return mask_run((unsigned)((size_t)(extent->base - extent->chunk->base) /
-	    GRANULE), extent->size / GRANULE);
+	return (unsigned)((size_t)(extent->base - extent->chunk->base) / GRANULE);
 }
 
 /* Take up to PURGE_BATCH runs, the oldest, out of the heap. Holds the lock. */
@@ -287,6 +374,7 @@ static size_t collect(enum state state, size_t want, struct extent *runs)
 {
 	size_t n = 0, got = 0;
 
+	recent_join();
 	while (n < PURGE_BATCH && got < want && !list_empty(&heap.order[state])) {
 		struct chunk *chunk = container_of(heap.order[state].next,
 		    struct chunk, order[state]);
@@ -321,7 +409,7 @@ static size_t purge(enum state state, size_t n)
 		lock_acquire(&page_heap_lock);
 		for (size_t i = 0; i < count; i++) {
 			struct chunk *chunk = runs[i].chunk;
-			mask run = extent_run(&runs[i]);
+			mask run = mask_run(first_of(&runs[i]), runs[i].size / GRANULE);
 			chunk_update(chunk, chunk->free | run, chunk->state[DIRTY],
 			    chunk->state[MUZZY] | (lazily ? run : 0));
 			total += runs[i].size / GRANULE;
@@ -356,11 +444,8 @@ void page_heap_free(struct extent *extent)
 	uint64_t now = os_now_ms();
 
 	lock_acquire(&page_heap_lock);
-	struct chunk *chunk = extent->chunk;
-	mask run = extent_run(extent);
 	page_map_clear(extent, true);
-	chunk_update(chunk, chunk->free | run, chunk->state[DIRTY] | run,
-	    chunk->state[MUZZY]);
+	recent_add(extent->chunk, first_of(extent), extent->size / GRANULE);
 	counter_add_owned(&heap.active, (size_t)0 - extent->size);
 	if (decay_is_due(&heap.decay[DIRTY], now) || setting_ms(&settings.dirty_decay_ms) == 0)
 		purge_decayed(now);
@@ -390,6 +475,7 @@ void page_heap_release(void)
 	bool more = true;
 
 	lock_acquire(&page_heap_lock);
+	recent_join();
 	while (heap.initialized && more && !list_empty(free_chunks)) {
 		struct chunk *chunk = container_of(free_chunks->next, struct chunk, by_run);
 		mask dirty = chunk->state[DIRTY], muzzy = chunk->state[MUZZY];
@@ -438,6 +524,7 @@ bool page_heap_view(size_t index, struct chunk_view *view)
 	struct chunk *chunk = NULL;
 
 	lock_acquire(&page_heap_lock);
+	recent_join();
 	if (heap.initialized)
 		for (struct link *l = heap.all.next; l != &heap.all && !chunk; l = l->next)
 			if (index-- == 0)

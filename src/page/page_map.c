@@ -250,17 +250,41 @@ static AO_t *slot_of(size_t granule)
 	return leaf ? &leaf[granule & (((size_t)1 << LG_LEAF) - 1)] : NULL;
 }
 
+/* Extents of more than one granule lie in a chunk, so that neither map changes between. */
+/* Extents of more than one granule lie in a chunk, so that neither map changes between. */
 static void write_entries(const struct extent *extent, bool whole,
     unsigned entry, const void *descriptor)
 {
 	size_t granule = (uintptr_t)extent->base >> LG_GRANULE;
-	size_t end = whole ? granule + extent->size / GRANULE : granule + 1;
+	size_t n = whole ? extent->size / GRANULE : 1;
+	AO_t *slots = slot_of(granule);
+	uint16_t *map = &map_of(granule)[granule];
 
-	for (; granule < end; granule++) {
+	for (size_t i = 0; i < n; i++) {
 		/* Pairs with the load in page_map_extent. */
-		pointer_store_release(slot_of(granule), descriptor);
-		AO_short_store(&map_of(granule)[granule], (unsigned short)entry);
+		pointer_store_release(&slots[i], descriptor);
+		AO_short_store(&map[i], (unsigned short)entry);
 	}
+}
+
+/* Have the maps memory for these granules, as something lay there before? */
+static bool are_prepared(size_t first, size_t last)
+{
+	AO_t *slot = slot_of(first);
+
+	return slot && flag_load(slot) &&
+	    first / LEAF_PAGE_GRANULES == last / LEAF_PAGE_GRANULES;
+}
+
+/* False: no memory. */
+static bool prepare(size_t first, size_t last)
+{
+	lock_acquire(&page_map_lock);
+	bool ready = ensure_writable(first, last) && ensure_leaves(first, last);
+	if (ready)
+		count_resident(first, last);
+	lock_release(&page_map_lock);
+	return ready;
 }
 
 bool page_map_set(struct extent *extent, bool whole)
@@ -270,16 +294,12 @@ bool page_map_set(struct extent *extent, bool whole)
 
 	if (last >= (size_t)1 << LG_PAGE_MAP)
 		return false;
-	lock_acquire(&page_map_lock);
-	bool ready = ensure_writable(first, whole ? last : first) &&
-	    ensure_leaves(first, whole ? last : first);
-	if (ready)
-		count_resident(first, whole ? last : first);
-	lock_release(&page_map_lock);
-	if (ready)
-		write_entries(extent, whole,
-		    page_map_entry(extent->arena, extent->class), extent);
-	return ready;
+	if (!whole)
+		last = first;
+	if (!are_prepared(first, last) && !prepare(first, last))
+		return false;
+	write_entries(extent, whole, page_map_entry(extent->arena, extent->class), extent);
+	return true;
 }
 
 void page_map_clear(const struct extent *extent, bool whole)
