@@ -17,8 +17,10 @@
 /* A side makes a slab of its own so long as no more of the slots than this share of them,
  * and than a slab's, are free. */
 #define ROOM_SHARE 16u
-/* Empty slabs that a bin keeps for its next need. */
-#define EMPTIES_MAX 1
+/* Empty slabs that a bin keeps for its next need: one, and one more for each that it had to
+ * make less than REGRET_MS after it let go of one, to that many bytes. */
+#define EMPTIES_BYTES (2 * MiB)
+#define REGRET_MS 20u
 /* Free slots between two questions whether the background thread should run. */
 #define ASK_BACKGROUND (256 * KiB)
 /* Slabs whose pages go back while the lock is held once. */
@@ -33,6 +35,7 @@ void bin_init(struct bin *bin, unsigned arena, size_t class)
 		for (unsigned i = 0; i < SLAB_BUCKETS; i++)
 			list_init(&bin->buckets[side][i]);
 	list_init(&bin->empty);
+	bin->empties_max = 1;
 	list_init(&bin->to_purge);
 }
 
@@ -119,6 +122,20 @@ static struct slab *add_slab(struct bin *bin, bool *zeroed)
 	return slab;
 }
 
+/* A slab has to be made: would one that was let go of lately have served? */
+static void note_need(struct bin *bin)
+{
+	if (bin->released == 0)
+		return;
+	if ((uint32_t)os_now_ms() - bin->released_ms > REGRET_MS) {
+		bin->released = 0;
+		return;
+	}
+	bin->released--;
+	if (bin->empties_max < EMPTIES_BYTES / (size_classes[bin->class].granules * GRANULE))
+		bin->empties_max++;
+}
+
 static struct slab *first(const struct link *list)
 {
 	return container_of(list->next, struct slab, by_fullness);
@@ -152,8 +169,10 @@ static unsigned take_from_others(struct bin *bin, unsigned cache, bool all, void
 static unsigned depots_take(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
 	struct depot *own = &bin->depots[cache % DEPOT_SIDES];
-	unsigned got = depot_take(own, objects, n);
 
+	if (bin_depot_objects(bin) == 0)
+		return 0;
+	unsigned got = depot_take(own, objects, n);
 	if (got > 0)
 		own->own_use = own->flushed_by == cache && bin->class < CLASS_L2 ? OWN_USE : 0;
 	else
@@ -174,9 +193,14 @@ static void note_flush(struct depot *depot, unsigned cache)
 
 static struct slab *empty_slab(struct bin *bin, unsigned side, bool *zeroed)
 {
-	struct slab *slab = list_empty(&bin->empty) ? add_slab(bin, zeroed) :
-	    first(&bin->empty);
+	struct slab *slab;
 
+	if (!list_empty(&bin->empty)) {
+		slab = first(&bin->empty);
+	} else {
+		note_need(bin);
+		slab = add_slab(bin, zeroed);
+	}
 	if (slab)
 		slab->side = (uint8_t)side;
 	return slab;
@@ -271,8 +295,14 @@ static void slab_release(struct bin *bin, struct slab *slab)
 static void settle(struct bin *bin, struct slab *slab, uint32_t now)
 {
 	slab->freed_ms = now;
-	if (slab->free == slab->slots &&
-	    (slab->slots == 1 || counter_get(&bin->empties) >= EMPTIES_MAX)) {
+	if (slab->slots == 1) {
+		/* An L2.5 object's pages may serve any class. */
+		slab_release(bin, slab);
+		return;
+	}
+	if (slab->free == slab->slots && counter_get(&bin->empties) >= bin->empties_max) {
+		bin->released++;
+		bin->released_ms = now;
 		slab_release(bin, slab);
 		return;
 	}
@@ -359,8 +389,11 @@ static void release_empties(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
 	while (link != &bin->empty) {
 		struct slab *slab = container_of(link, struct slab, by_fullness);
 		link = link->prev;
-		if (has_aged(slab, now_ms, age_ms))
-			slab_release(bin, slab);
+		if (!has_aged(slab, now_ms, age_ms))
+			continue;
+		slab_release(bin, slab);
+		if (bin->empties_max > 1)
+			bin->empties_max--;
 	}
 }
 

@@ -275,6 +275,42 @@ START_TEST(page_heap_says_truly_what_reads_zero)
 }
 END_TEST
 
+START_TEST(page_heap_serves_again_what_was_freed_and_joins_it_for_more)
+{
+	/* Fewer than are kept as they are, and more; 42 are a chunk, but for two granules. */
+	static const int counts[] = { 42, 600 };
+	static struct extent small[600], large;
+	struct page_heap_stats before, after;
+	bool zeroed;
+
+	for (int k = 0; k < 2; k++) {
+		int n = counts[k];
+		page_heap_purge(true);
+		for (int i = 0; i < n; i++)
+			ck_assert(page_heap_alloc(&small[i], 3, &zeroed));
+		for (int i = 0; i < n; i++)
+			page_heap_free(&small[i]);
+		page_heap_stats(&before);
+		ck_assert_uint_eq(before.dirty, (size_t)n * 3 * GRANULE);
+		char *last = small[n - 1].base;
+		ck_assert(page_heap_alloc(&small[0], 3, &zeroed));
+		ck_assert(!zeroed);
+		ck_assert_ptr_eq(small[0].base, last);
+		ck_assert(page_heap_alloc(&large, 100, &zeroed));
+		ck_assert(!zeroed);
+		page_heap_stats(&after);
+		ck_assert_uint_eq(after.mapped, before.mapped);
+		ck_assert_uint_eq(after.dirty, before.dirty - 103 * GRANULE);
+		page_heap_free(&large);
+		page_heap_free(&small[0]);
+		ck_assert_uint_eq(page_heap_purge(true), before.dirty);
+	}
+	page_heap_release();
+	page_heap_stats(&after);
+	ck_assert_uint_lt(after.mapped, before.mapped);
+}
+END_TEST
+
 START_TEST(whale_cache_serves_again_and_decays)
 {
 	struct whale_stats stats;
@@ -553,6 +589,32 @@ START_TEST(bin_loses_nothing_between_depot_and_slabs)
 }
 END_TEST
 
+START_TEST(bin_keeps_the_empty_slabs_that_it_missed)
+{
+	struct bin *bin = &arena_ensure(1)->bins[size_class_of(4000)];
+	static void *objects[400];
+	size_t made = 0;
+
+	for (int round = 0; round < 3; round++) {
+		unsigned n = 0;
+		while (n < 400)
+			n += bin_refill(bin, 0, objects + n, 400 - n, NULL);
+		/* The second time it sees what it needs. */
+		if (round == 1)
+			made = counter_get(&bin->slabs_made);
+		bin_return(bin, objects, 400);
+		if (round == 0)
+			ck_assert_uint_eq(counter_get(&bin->empties), 1);
+	}
+	ck_assert_uint_eq(counter_get(&bin->slabs_made), made);
+	ck_assert_uint_ge(counter_get(&bin->empties), 400 / size_classes[bin->class].slots);
+	/* Not for ever. */
+	bin_purge(bin, os_now_ms(), 0, true);
+	ck_assert_uint_eq(counter_get(&bin->empties), 0);
+	ck_assert_uint_eq(bin->empties_max, 1);
+}
+END_TEST
+
 START_TEST(inbox_gives_all_that_was_pushed)
 {
 	struct inbox inbox = { 0 };
@@ -621,6 +683,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_takes_a_chunk_at_a_time, 0);
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
+	ADD("page_heap", page_heap_serves_again_what_was_freed_and_joins_it_for_more, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
 	ADD("whale", whale_cache_keeps_what_it_missed, 0);
 	ADD("whale", whales_use_address_space_again, 0);
@@ -632,6 +695,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("slab", slab_sees_a_double_free, SIGABRT);
 	ADD("bin", bin_loses_nothing_between_depot_and_slabs, 0);
 	ADD("bin", bin_leaves_a_thread_its_own, 0);
+	ADD("bin", bin_keeps_the_empty_slabs_that_it_missed, 0);
 	ADD("arena", arena_is_kept_where_others_have_no_fewer_threads, 0);
 	ADD("inbox", inbox_gives_all_that_was_pushed, 0);
 	ADD("conf", conf_applies_what_is_good, 0);
