@@ -21,9 +21,11 @@
 #define BASE_OBJECTS 253u
 #define BASE_BYTES (32 * KiB)
 #define GROWN_OBJECTS 2045u
-#define GROWN_BYTES (256 * KiB)
-#define L25_BYTES (1 * MiB)
-/* Growth beyond BASE_* ends at this much capacity, of a thread and of all. */
+#define GROWN_BYTES (1 * MiB)
+/* What moves between a stack and the arena at a time: half a stack, but no more than that.
+ * A batch of larger objects that just fits the stack would else miss each time. */
+#define MOVED_BYTES (64 * KiB)
+/* Growth beyond BASE_* ends at this much capacity, of a thread (but for L2.5) and of all. */
 #define THREAD_BYTES (2 * MiB)
 #define PROCESS_BYTES (64 * MiB)
 
@@ -34,7 +36,7 @@
 #define PARKED_MAX 8u
 /* What a thread's L2.5 stacks may hold in all. A class has none before so many misses:
  * what is used once, as by a buffer that doubles, serves any class in the page heap. */
-#define THREAD_L25_BYTES (2 * MiB)
+#define THREAD_L25_BYTES (1 * MiB)
 #define L25_MISSES 4u
 
 /* A parcel goes when it holds so much, or is full; an inbox is emptied by whoever
@@ -97,16 +99,13 @@ static unsigned base_capacity(size_t class)
 	size_t size = size_class_size(class);
 
 	if (class >= CLASS_L25)
-		return size <= L25_BYTES / 8 ? 2 : 1;
+		return size <= GROWN_BYTES / 8 ? 2 : 1;
 	return clamp(BASE_BYTES / size, 2, BASE_OBJECTS);
 }
 
 static unsigned grown_capacity(size_t class)
 {
-	size_t size = size_class_size(class);
-
-	return class >= CLASS_L25 ? clamp(L25_BYTES / size, 1, BASE_OBJECTS) :
-	    clamp(GROWN_BYTES / size, 2, GROWN_OBJECTS);
+	return clamp(GROWN_BYTES / size_class_size(class), 1, GROWN_OBJECTS);
 }
 
 static size_t count(const struct tcache *t, size_t class)
@@ -224,7 +223,7 @@ static unsigned most_capacity(const struct tcache *t, size_t class,
 
 	if (class >= CLASS_L25 && t->l25_bytes + size > THREAD_L25_BYTES)
 		return b->capacity;
-	return alternates && t->capacity_bytes < THREAD_BYTES &&
+	return alternates && t->capacity_bytes - t->l25_bytes < THREAD_BYTES &&
 	    counter_get(&process_capacity) < PROCESS_BYTES ?
 	    grown_capacity(class) : base_capacity(class);
 }
@@ -292,6 +291,14 @@ static void drop(struct tcache *t, size_t class)
 	resize(t, class, 0);
 }
 
+static unsigned moved_at_once(const struct cache_bin *b, size_t class)
+{
+	unsigned half = (b->capacity + 1u) / 2;
+	size_t n = MOVED_BYTES / size_class_size(class);
+
+	return n < 1 ? 1 : n < half ? (unsigned)n : half;
+}
+
 /* Take a refill or flush as what it says about the capacity. */
 static void adapt(struct tcache *t, size_t class, enum slow_event event)
 {
@@ -303,11 +310,13 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	    allocs == b->event_allocs;
 	unsigned most = most_capacity(t, class, event);
 
+	b->only_frees = freeing ? (uint16_t)(b->only_frees + 1) : 0;
 	b->last_event = (uint8_t)event;
 	b->event_allocs = allocs;
-	if (class >= CLASS_L25 && (freeing || counter_get(&b->misses) < L25_MISSES)) {
+	if (class >= CLASS_L25 && (b->only_frees > grown_capacity(class) ||
+	    counter_get(&b->misses) < L25_MISSES)) {
 		/* One of these is worth pages in plenty: keep none. */
-		if (freeing && b->capacity)
+		if (b->only_frees && b->capacity)
 			drop(t, class);
 	} else if (!b->capacity) {
 		resize(t, class, clamp(start_capacity(class), 1, most));
@@ -316,20 +325,24 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	}
 }
 
-/* A bin whose stack did not move since the last visit is idle: empty it. */
+/* A bin that served nothing since the last visit, and whose stack did not move, is idle:
+ * empty it, and leave what it grew to others. (A visit may be in step with what the thread
+ * does, so that a stack is where it was.) */
 static void collect_step(struct tcache *t)
 {
 	size_t class = t->next_collected;
 	struct cache_bin *b = &t->bins[class];
+	size_t allocs = allocs_seen(t, class) + counter_get(&b->misses);
 
 	t->next_collected = class + 1 < CLASS_WHALE ? class + 1 : 1;
-	if (b->slots && b->seen_head == t->heads[class]) {
-		if (class >= CLASS_L25)
+	if (b->slots && b->seen_head == t->heads[class] && b->seen_allocs == allocs) {
+		if (class >= CLASS_L25 || b->capacity > base_capacity(class))
 			drop(t, class);
 		else
 			flush_oldest(t, class, count(t, class));
 	}
 	b->seen_head = t->heads[class];
+	b->seen_allocs = allocs;
 }
 
 /* Put an object of the thread's own arena on its stack, making room. */
@@ -344,9 +357,8 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
 		/* Of no use to a thread that never allocates. */
-		unsigned kept = b->misses ? b->capacity / 2u : 0;
-		if (b->slots && t->heads[class][-1] == TCACHE_FULL)
-			flush_oldest(t, class, b->capacity - kept);
+		if (b->capacity && t->heads[class][-1] == TCACHE_FULL)
+			flush_oldest(t, class, b->misses ? moved_at_once(b, class) : b->capacity);
 		if (tcache_push(t, class, object))
 			return;
 	}
@@ -560,7 +572,7 @@ static void *refill(struct tcache *t, size_t class, bool *zeroed)
 {
 	struct cache_bin *b = &t->bins[class];
 	struct bin *bin = &t->arena->bins[class];
-	unsigned n = b->capacity / 2 > 1 ? b->capacity / 2 : 1, got = 0;
+	unsigned n = moved_at_once(b, class), got = 0;
 	void **bottom = &b->slots[b->capacity + 1];
 
 	if (size_class_size(class) < CACHE_LINE && counter_get(&b->misses) == 0) {

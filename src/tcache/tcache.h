@@ -50,12 +50,14 @@ struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
 	uint16_t capacity;    /* objects; slots has TCACHE_MARKS more */
 	uint8_t last_event;
+	uint16_t only_frees;  /* slow events in a row with no allocation between */
 	uint16_t cut;         /* from that slot on all was taken; 0: nothing was */
 	AO_t misses;          /* allocations that the stack did not serve */
 	AO_t moved;           /* objects to the arena less those from it */
 	size_t counted;       /* of all allocations, those that arena knows of */
 	size_t event_allocs;  /* allocs at the last slow event */
-	void **seen_head;     /* at the last visit of the collector */
+	void **seen_head;     /* at the last visit of the collector, */
+	size_t seen_allocs;   /* and all allocations till then */
 };
 
 /* Where a caller of malloc was led by that generation of site rules. */
