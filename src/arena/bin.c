@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "arena/background.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "page/metadata.h"
@@ -291,6 +292,15 @@ static void slab_release(struct bin *bin, struct slab *slab)
 	slab_delete(slab);
 }
 
+/* More than one only where somebody will see that they are of no use. */
+static unsigned empties_max(const struct bin *bin)
+{
+	bool age = flag_load(&background_state) != BACKGROUND_NOT_ALLOWED &&
+	    setting_ms(&settings.dirty_decay_ms) != 0;
+
+	return age ? bin->empties_max : 1;
+}
+
 /* Slots came back to the slab: to where it belongs now. Holds the lock. */
 static void settle(struct bin *bin, struct slab *slab, uint32_t now)
 {
@@ -300,7 +310,7 @@ static void settle(struct bin *bin, struct slab *slab, uint32_t now)
 		slab_release(bin, slab);
 		return;
 	}
-	if (slab->free == slab->slots && counter_get(&bin->empties) >= bin->empties_max) {
+	if (slab->free == slab->slots && counter_get(&bin->empties) >= empties_max(bin)) {
 		bin->released++;
 		bin->released_ms = now;
 		slab_release(bin, slab);
@@ -385,16 +395,17 @@ static bool has_aged(const struct slab *slab, uint64_t now_ms, uint32_t age_ms)
 static void release_empties(struct bin *bin, uint64_t now_ms, uint32_t age_ms)
 {
 	struct link *link = bin->empty.prev;
+	size_t before = counter_get(&bin->empties);
 
 	while (link != &bin->empty) {
 		struct slab *slab = container_of(link, struct slab, by_fullness);
 		link = link->prev;
-		if (!has_aged(slab, now_ms, age_ms))
-			continue;
-		slab_release(bin, slab);
-		if (bin->empties_max > 1)
-			bin->empties_max--;
+		if (has_aged(slab, now_ms, age_ms))
+			slab_release(bin, slab);
 	}
+	size_t left = counter_get(&bin->empties);
+	if (left < before)
+		bin->empties_max = left > 1 ? (unsigned)left : 1;
 }
 
 /* Up to PURGE_BATCH slabs of the queue; true: there may be more to do now. */
@@ -469,6 +480,8 @@ void bin_reset(struct bin *bin)
 		AO_int_store(&bin->depots[i].count, 0);
 		bin->depots[i].idle = 0;
 	}
+	bin->empties_max = 1;
+	bin->released = 0;
 	lock_release(&bin->lock);
 }
 

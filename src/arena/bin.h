@@ -38,9 +38,9 @@ struct bin {
 	struct depot depots[DEPOT_SIDES];
 	struct link buckets[SLAB_SIDES][SLAB_BUCKETS]; /* 0: fewest free slots */
 	struct link empty;                 /* slabs with no live slot */
-	unsigned empties_max;              /* of them are kept */
-	unsigned released;                 /* lately, as there were more: slabs */
-	uint32_t released_ms;              /* the last of these */
+	unsigned empties_max;              /* how many of these are kept */
+	unsigned released;                 /* empty slabs that were not, lately */
+	uint32_t released_ms;              /* when the last of those went */
 	struct link to_purge;              /* slabs with free pages, oldest first */
 	/* Counted in objects and slabs; for readers without the lock. */
 	AO_t live;      /* not free in a slab: with the program, a cache, a depot */

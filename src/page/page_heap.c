@@ -26,7 +26,7 @@ struct chunk {
 	 * of dirty_by_run[dirty_run], the longest dirty one; in none at 0. */
 	struct link by_run, dirty_by_run;
 	struct link all;
-	/* By when a granule last came into the state, oldest first. */
+	/* By when a granule last came into the state (joined, if dirty), oldest first. */
 	struct link order[STATES];
 	char *base;
 	mask free;
@@ -34,10 +34,10 @@ struct chunk {
 	uint8_t free_run, dirty_run;
 };
 
-/* A run that was freed lately. */
+/* A run that was freed lately. To the masks it is in use. */
 struct recent {
-	struct chunk *chunk; /* NULL: none */
-	uint8_t first, next;
+	struct chunk *chunk; /* NULL: none, this entry is unused */
+	uint8_t first, next; /* next: of the same length, or unused; 0: none */
 };
 
 struct run_index {
@@ -53,10 +53,9 @@ static struct {
 	struct run_index by_run, dirty_by_run;
 	struct link order[STATES];
 	struct link all;
-	/* With those of recent. */
-	size_t granules[STATES];
-	/* From 1; lists of the same length, and of entries without a run: numbers, to 0.
-	 * In the masks these runs are in use. */
+	size_t granules[STATES]; /* with those of recent */
+	/* Entries by number, from 1: to recent_made they were used. Lists: the last run of
+	 * each length first, and what is unused. recents: how many hold a run. */
 	struct recent recent[RECENT + 1];
 	uint8_t recent_of[CHUNK_GRANULES + 1], recent_unused, recent_made;
 	unsigned recents;
@@ -217,6 +216,7 @@ static void heap_init(void)
 	heap.initialized = true;
 }
 
+/* The last of that length, which there is, is not kept any more. */
 static void recent_take(size_t granules)
 {
 	unsigned i = heap.recent_of[granules];

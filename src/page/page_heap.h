@@ -7,7 +7,9 @@
  *   muzzy  free, and the system may take its pages (MADV_FREE)
  *
  * dirty and muzzy are subsets of free and disjoint; a free granule in neither
- * reads zero and has no memory. One lock guards all of it; under it only the
+ * reads zero and has no memory. Runs freed last are kept aside, whole, for who asks for
+ * as many granules; they go into the masks, where they join their neighbours, before
+ * anything else looks there. One lock guards all of it; under it only the
  * page map's and the metadata's may be taken.
  */
 #ifndef HAK_PAGE_PAGE_HEAP_H

@@ -251,7 +251,6 @@ static AO_t *slot_of(size_t granule)
 }
 
 /* Extents of more than one granule lie in a chunk, so that neither map changes between. */
-/* Extents of more than one granule lie in a chunk, so that neither map changes between. */
 static void write_entries(const struct extent *extent, bool whole,
     unsigned entry, const void *descriptor)
 {
@@ -272,7 +271,8 @@ static bool are_prepared(size_t first, size_t last)
 {
 	AO_t *slot = slot_of(first);
 
-	return slot && flag_load(slot) &&
+	/* Pairs with the store in write_entries, of who prepared them. */
+	return slot && pointer_load_acquire(slot) &&
 	    first / LEAF_PAGE_GRANULES == last / LEAF_PAGE_GRANULES;
 }
 

@@ -219,13 +219,15 @@ static unsigned most_capacity(const struct tcache *t, size_t class,
 {
 	const struct cache_bin *b = &t->bins[class];
 	bool alternates = b->last_event != EVENT_NONE && b->last_event != event;
-	size_t size = size_class_size(class);
-
-	if (class >= CLASS_L25 && t->l25_bytes + size > THREAD_L25_BYTES)
-		return b->capacity;
-	return alternates && t->capacity_bytes - t->l25_bytes < THREAD_BYTES &&
+	unsigned most = alternates && t->capacity_bytes - t->l25_bytes < THREAD_BYTES &&
 	    counter_get(&process_capacity) < PROCESS_BYTES ?
 	    grown_capacity(class) : base_capacity(class);
+
+	if (class >= CLASS_L25) {
+		size_t left = (THREAD_L25_BYTES - t->l25_bytes) / size_class_size(class);
+		most = clamp(most, 0, (unsigned)(b->capacity + left));
+	}
+	return most;
 }
 
 static void flush_all(struct tcache *t)
@@ -310,15 +312,16 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	    allocs == b->event_allocs;
 	unsigned most = most_capacity(t, class, event);
 
-	b->only_frees = freeing ? (uint16_t)(b->only_frees + 1) : 0;
+	b->only_frees = !freeing ? 0 : b->only_frees < UINT16_MAX ? b->only_frees + 1u : UINT16_MAX;
 	b->last_event = (uint8_t)event;
 	b->event_allocs = allocs;
 	if (class >= CLASS_L25 && (b->only_frees > grown_capacity(class) ||
 	    counter_get(&b->misses) < L25_MISSES)) {
-		/* One of these is worth pages in plenty: keep none. */
+		/* One of these is worth pages in plenty: keep none, if more went by than any
+		 * stack of them could hold. */
 		if (b->only_frees && b->capacity)
 			drop(t, class);
-	} else if (!b->capacity) {
+	} else if (!b->capacity && most > 0) {
 		resize(t, class, clamp(start_capacity(class), 1, most));
 	} else if (!rare && b->capacity < most) {
 		resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
@@ -356,7 +359,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 		log_fatal("free(%p): double free", object);
 	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
-		/* Of no use to a thread that never allocates. */
+		/* All of it goes where the thread never allocates such. */
 		if (b->capacity && t->heads[class][-1] == TCACHE_FULL)
 			flush_oldest(t, class, b->misses ? moved_at_once(b, class) : b->capacity);
 		if (tcache_push(t, class, object))
@@ -567,7 +570,7 @@ static void slow_event(struct tcache *t)
 		open_inbox(t);
 }
 
-/* An object and, on the stack, half a capacity more. */
+/* An object and, on the stack, what else moves at once. */
 static void *refill(struct tcache *t, size_t class, bool *zeroed)
 {
 	struct cache_bin *b = &t->bins[class];

@@ -50,7 +50,7 @@ struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
 	uint16_t capacity;    /* objects; slots has TCACHE_MARKS more */
 	uint8_t last_event;
-	uint16_t only_frees;  /* slow events in a row with no allocation between */
+	uint16_t only_frees;  /* flushes in a row, no allocation seen between */
 	uint16_t cut;         /* from that slot on all was taken; 0: nothing was */
 	AO_t misses;          /* allocations that the stack did not serve */
 	AO_t moved;           /* objects to the arena less those from it */
