@@ -633,28 +633,52 @@ static uint64_t all_misses(void)
 	return get("tls.tiny.misses") + get("tls.l2.misses") + get("tls.l25.misses");
 }
 
+static void make_and_free(size_t size, size_t n, int rounds)
+{
+	static void *p[1300];
+
+	for (int round = 0; round < rounds; round++) {
+		for (size_t i = 0; i < n; i++)
+			p[i] = hak_malloc(size);
+		for (size_t i = 0; i < n; i++)
+			hak_free(p[i]);
+	}
+}
+
 /* Also those that fill most of a MiB, and a thread that frees them all before it goes on is
  * not one that only frees. */
 START_TEST(batches_that_fit_a_stack_are_served_by_it)
 {
 	static const struct { size_t size, n; } batches[] = { { 700, 1300 }, { 6000, 160 }, { 40000, 20 } };
-	static void *p[1300];
 
 	for (size_t b = 0; b < sizeof(batches) / sizeof(*batches); b++) {
-		uint64_t before = 0;
-		for (int round = 0; round < 200; round++) {
-			if (round == 100)
-				before = all_misses();
-			for (size_t i = 0; i < batches[b].n; i++)
-				p[i] = hak_malloc(batches[b].size);
-			for (size_t i = 0; i < batches[b].n; i++)
-				hak_free(p[i]);
-		}
+		make_and_free(batches[b].size, batches[b].n, 100);
+		uint64_t before = all_misses();
+		make_and_free(batches[b].size, batches[b].n, 100);
 		if (HAK_STATS && HAK_TLS_TINY && HAK_TLS_L2 && HAK_TLS_L25)
 			/* Looks at what does not move may empty a stack, once. */
 			ck_assert_msg(all_misses() - before <= batches[b].n / 4, "%zu bytes: %llu misses",
 			    batches[b].size, (unsigned long long)(all_misses() - before));
 	}
+}
+END_TEST
+
+START_TEST(stacks_grow_no_further_than_they_may)
+{
+	if (!HAK_STATS || !HAK_TLS_TINY || !HAK_TLS_L2 || !HAK_TLS_L25)
+		return;
+	make_and_free(700, 1300, 20);
+	uint64_t grown = get("tls.tiny.capacity");
+	ck_assert_uint_ge(grown, 1300 * 700);
+	/* Each as many as it may have alone. */
+	for (size_t size = 384 * KiB; size > 32 * KiB; size -= 64 * KiB) {
+		make_and_free(size, MiB / size, 20);
+		ck_assert_uint_le(get("tls.l25.capacity"), 1 * MiB);
+	}
+	/* More than any stack holds: so each is a slow event, and the looks at what lies idle
+	 * come round. */
+	make_and_free(64 * KiB, 40, 200);
+	ck_assert_uint_lt(get("tls.tiny.capacity"), grown / 2);
 }
 END_TEST
 
@@ -839,6 +863,7 @@ int main(void)
 	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(what_rests_in_a_sleeping_threads_cache_is_taken);
 	ADD(batches_that_fit_a_stack_are_served_by_it);
+	ADD(stacks_grow_no_further_than_they_may);
 	ADD(threads_that_never_miss_see_a_layer_go_and_come);
 	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
 	ADD(a_thread_that_only_frees_sees_its_layer_go);
