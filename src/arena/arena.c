@@ -259,6 +259,28 @@ bool arena_free(unsigned id, size_t class, void *object)
 	return bin_return(&arena->bins[class], &object, 1);
 }
 
+bool arena_resize(void *object, size_t class, bool *zeroed)
+{
+	struct extent *extent = page_map_extent(object);
+	struct arena *arena = extent ? arena_get(extent->arena) : NULL;
+	size_t granules = size_classes[class].granules;
+	uint8_t old;
+
+	if (unlikely(!arena || extent->base != object))
+		misuse_of_free(object);
+	old = extent->class;
+	extent->class = (uint8_t)class;
+	if (class < old) {
+		page_heap_shrink(extent, granules);
+	} else if (!page_heap_grow(extent, granules, zeroed)) {
+		extent->class = old;
+		return false;
+	}
+	bin_count_moved(&arena->bins[old], -1);
+	bin_count_moved(&arena->bins[class], 1);
+	return true;
+}
+
 static size_t live_bytes(const struct arena *arena)
 {
 	size_t bytes = whale_owner_stats(arena->id).live_bytes;

@@ -79,6 +79,9 @@ void arenas_grow(size_t in_use);
 
 /* Free one object past all caches; result and misuse as of bin_return. */
 bool arena_free(unsigned id, size_t class, void *object);
+/* Make an L2.5 object, which is the caller's, one of another L2.5 class, where it is.
+ * False: there is no room, nothing changed. *zeroed as of page_heap_grow. */
+bool arena_resize(void *object, size_t class, bool *zeroed);
 /* The class of an object that a parcel brought. One that is not the arena's any
  * more was freed twice: reported, abort. */
 size_t arena_class_of(const struct arena *arena, const void *object);

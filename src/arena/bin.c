@@ -458,6 +458,18 @@ void bin_count_allocs(struct bin *bin, size_t n)
 	lock_release(&bin->lock);
 }
 
+void bin_count_moved(struct bin *bin, int n)
+{
+	lock_acquire(&bin->lock);
+	counter_add_owned(&bin->live, (size_t)n);
+	counter_add_owned(&bin->slabs, (size_t)n);
+	if (n > 0) {
+		counter_add_owned(&bin->slabs_made, (size_t)n);
+		counter_add_owned(&bin->allocs, (size_t)n);
+	}
+	lock_release(&bin->lock);
+}
+
 void bin_reset_slab(struct bin *bin, const void *base)
 {
 	lock_acquire(&bin->lock);

@@ -355,14 +355,43 @@ static void *resize_whale(void *p, size_t size, bool may_move, bool zero)
 	return moved;
 }
 
+/* To another L2.5 class, where it is. False: as it was, for it is none such, what it would
+ * grow by is not free, or it was freed already (which will be told when a copy was made). */
+static bool resize_extent(void *p, size_t size, bool zero)
+{
+	size_t old_class = page_map_get(p) % CLASSES, old_size = size_class_size(old_class);
+	size_t class = size_class_of(size), new_size = size_class_size(class);
+	bool zeroed = false;
+
+	if (old_class < CLASS_L25 || old_class == CLASS_WHALE || class < CLASS_L25 ||
+	    tcache_is_on_top(tcache_self->heads[old_class], p) ||
+	    !arena_resize(p, class, &zeroed))
+		return false;
+	tcache_count_allocated(new_size);
+	tcache_count_freed(old_size);
+	if (new_size < old_size)
+		background_ask();
+	else if (zero && !zeroed)
+		memset((char *)p + old_size, 0, new_size - old_size);
+	return true;
+}
+
+/* To a size of the same kind; a whale may move. NULL: as it was. */
+static void *resize_as_is(void *p, size_t old_size, size_t size, bool may_move, bool zero)
+{
+	if (entry_is_checked || size > SIZE_MAX_ALLOWED || (old_size > L25_MAX) != (size > L25_MAX))
+		return NULL;
+	if (size > L25_MAX)
+		return resize_whale(p, size, may_move, zero);
+	return resize_extent(p, size, zero) ? p : NULL;
+}
+
 size_t resize_in_place(void *p, size_t size, bool zero)
 {
 	size_t old_size = usable_size(p);
 
-	if (size <= old_size && old_size <= L25_MAX)
-		return old_size;
-	if (old_size <= L25_MAX || size <= L25_MAX || size > SIZE_MAX_ALLOWED ||
-	    entry_is_checked || !resize_whale(p, size, false, zero))
+	if ((size <= old_size && old_size <= L25_MAX) ||
+	    !resize_as_is(p, old_size, size, false, zero))
 		return old_size;
 	return usable_size(p);
 }
@@ -382,8 +411,7 @@ void *resize_without_copy(void *p, size_t size, size_t alignment, bool zero)
 		return NULL;
 	if (fits(size, old_size))
 		return p;
-	return old_size > L25_MAX && size > L25_MAX && alignment <= GRANULE ?
-	    resize_whale(p, size, true, zero) : NULL;
+	return resize_as_is(p, old_size, size, alignment <= GRANULE, zero);
 }
 
 void *resize_by_copy(void *p, size_t size, size_t alignment, bool zero,
@@ -432,6 +460,8 @@ ALWAYS_INLINE void *realloc_for(void *p, size_t size, const void *caller)
 		size_t old_size = size_class_size(class);
 		if (fits(size, old_size))
 			return p;
+		if (class >= CLASS_L25 && size > L2_MAX)
+			return reallocate(p, size, caller);
 		void *moved = malloc_cached(size);
 		if (likely(moved)) {
 			memcpy(moved, p, size < old_size ? size : old_size);

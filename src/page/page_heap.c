@@ -369,6 +369,43 @@ static unsigned first_of(const struct extent *extent)
 	return (unsigned)((size_t)(extent->base - extent->chunk->base) / GRANULE);
 }
 
+/* Are the granules that run has free in the masks? Holds the lock. */
+static bool run_is_free(const struct chunk *chunk, mask run)
+{
+	if ((chunk->free & run) != run)
+		recent_join();
+	return (chunk->free & run) == run;
+}
+
+bool page_heap_grow(struct extent *extent, size_t granules, bool *zeroed)
+{
+	struct chunk *chunk = extent->chunk;
+	size_t old_size = extent->size, end = first_of(extent) + old_size / GRANULE;
+	size_t more = granules - old_size / GRANULE;
+	mask run;
+
+	/* Most often somebody is there: no need to lock and join for that. */
+	if (end + more > CHUNK_GRANULES || page_map_get(extent->base + old_size))
+		return false;
+	run = mask_run((unsigned)end, more);
+	lock_acquire(&page_heap_lock);
+	bool done = run_is_free(chunk, run);
+	if (done) {
+		extent->size = granules * GRANULE;
+		done = page_map_set(extent, true);
+	}
+	if (done) {
+		*zeroed = !(run & (chunk->state[DIRTY] | chunk->state[MUZZY]));
+		chunk_update(chunk, chunk->free & ~run, chunk->state[DIRTY] & ~run,
+		    chunk->state[MUZZY] & ~run);
+		counter_add_owned(&heap.active, more * GRANULE);
+	} else {
+		extent->size = old_size;
+	}
+	lock_release(&page_heap_lock);
+	return done;
+}
+
 /* Take up to PURGE_BATCH runs, the oldest, out of the heap. Holds the lock. */
 static size_t collect(enum state state, size_t want, struct extent *runs)
 {
@@ -450,6 +487,20 @@ void page_heap_free(struct extent *extent)
 	if (decay_is_due(&heap.decay[DIRTY], now) || setting_ms(&settings.dirty_decay_ms) == 0)
 		purge_decayed(now);
 	lock_release(&page_heap_lock);
+}
+
+void page_heap_shrink(struct extent *extent, size_t granules)
+{
+	struct extent rest = *extent;
+
+	rest.base += granules * GRANULE;
+	rest.size -= granules * GRANULE;
+	lock_acquire(&page_heap_lock);
+	extent->size = granules * GRANULE;
+	/* It was there, longer: no memory is needed. */
+	page_map_set(extent, true);
+	lock_release(&page_heap_lock);
+	page_heap_free(&rest);
 }
 
 size_t page_heap_purge(bool all)

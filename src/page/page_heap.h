@@ -36,6 +36,11 @@ extern struct lock page_heap_lock; /* for fork */
  * caller's, go into the page map. Prefers dirty memory, so that the heap stays
  * small. *zeroed: does it read zero? False: no memory. */
 bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed);
+/* Make extent longer where it is; its class may be another by then. False: what follows
+ * is not free. *zeroed: does what came read zero? */
+bool page_heap_grow(struct extent *extent, size_t granules, bool *zeroed);
+/* Shorter; the rest is as if freed. */
+void page_heap_shrink(struct extent *extent, size_t granules);
 /* The granules become dirty and the page map forgets them. */
 void page_heap_free(struct extent *extent);
 

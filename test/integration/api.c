@@ -251,7 +251,7 @@ x_functions(void)
 	size_t i, j, n, usable;
 	unsigned cache;
 	size_t length = sizeof(cache);
-	int la;
+	int la, stayed;
 
 	CHECK(hak_mallctl("tcache.create", &cache, &length, NULL, 0) == 0);
 	for (i = 0; i < SIZES; i++) {
@@ -364,6 +364,27 @@ x_functions(void)
 		CHECK(n == hak_sallocx(p, 0));
 		hak_sdallocx(p, n, 0);
 	}
+	/* What shrinks within L2.5 stays where it is, and grows into what it gave up
+	 * (unless just that goes back to the system at that moment). */
+	q = opaque(hak_malloc(1 * MIB));
+	CHECK(q != NULL);
+	memset(q, 0x24, 1 * MIB);
+	p = opaque(hak_realloc(q, 40000));
+	CHECK(p == q);
+	stayed = 0;
+	for (n = 40000; n * 3 / 2 <= 1 * MIB; n = n * 3 / 2) {
+		p = opaque(hak_rallocx(p, n * 3 / 2, HAK_ZERO));
+		stayed += p == q;
+		q = p;
+		CHECK(p != NULL && is_all(p, n, 0x24));
+		CHECK(is_zero(p + hak_nallocx(n, 0), n * 3 / 2 - hak_nallocx(n, 0)));
+		memset(p, 0x24, n * 3 / 2);
+	}
+	CHECK(stayed > 0);
+	p = opaque(hak_realloc(p, 100000));
+	CHECK(p == q && is_all(p, 100000, 0x24));
+	CHECK(hak_malloc_usable_size(p) == hak_nallocx(100000, 0));
+	hak_free(p);
 	/* Where a whale grows in place with HAK_ZERO the new part is zero. */
 	make_dirty(16 * MIB);
 	p = opaque(hak_mallocx(2 * MIB, 0));

@@ -314,6 +314,62 @@ START_TEST(page_heap_serves_again_what_was_freed_and_joins_it_for_more)
 }
 END_TEST
 
+START_TEST(page_heap_resizes_where_it_is)
+{
+	static struct extent extents[5];
+	struct page_heap_stats before, after;
+	char *base;
+	bool zeroed;
+
+	AO_store(&settings.dirty_decay_ms, (AO_t)-1);
+	for (int i = 0; i < 5; i++) {
+		extents[i].arena = 1;
+		extents[i].class = 1;
+		ck_assert(page_heap_alloc(&extents[i], 3, &zeroed));
+		if (i > 0)
+			ck_assert_ptr_eq(extents[i].base, extents[i - 1].base + 3 * GRANULE);
+	}
+	base = extents[0].base;
+	/* Taken; in part; free, but dirty, and kept aside. */
+	ck_assert(!page_heap_grow(&extents[0], 4, &zeroed));
+	page_heap_free(&extents[1]);
+	ck_assert(!page_heap_grow(&extents[0], 7, &zeroed));
+	ck_assert_uint_eq(extents[0].size, 3 * GRANULE);
+	ck_assert_uint_eq(page_map_get(base + 3 * GRANULE), 0);
+	page_heap_stats(&before);
+	extents[0].class = 2;
+	zeroed = true;
+	ck_assert(page_heap_grow(&extents[0], 5, &zeroed));
+	ck_assert(!zeroed);
+	page_heap_stats(&after);
+	ck_assert_uint_eq(after.active, before.active + 2 * GRANULE);
+	ck_assert_uint_eq(after.dirty, before.dirty - 2 * GRANULE);
+	ck_assert_uint_eq(extents[0].size, 5 * GRANULE);
+	ck_assert_uint_eq(page_map_get(base), page_map_entry(1, 2));
+	ck_assert_uint_eq(page_map_get(base + 4 * GRANULE), page_map_entry(1, 2));
+	ck_assert_ptr_eq(page_map_extent(base + 4 * GRANULE), &extents[0]);
+	/* Nobody gets what it has now, and what it gives up somebody does. */
+	ck_assert(page_heap_alloc(&extents[1], 1, &zeroed));
+	ck_assert_ptr_eq(extents[1].base, base + 5 * GRANULE);
+	page_heap_free(&extents[1]);
+	page_heap_shrink(&extents[0], 2);
+	ck_assert_uint_eq(extents[0].size, 2 * GRANULE);
+	ck_assert_uint_eq(page_map_get(base + 2 * GRANULE), 0);
+	ck_assert(page_heap_alloc(&extents[1], 4, &zeroed));
+	ck_assert_ptr_eq(extents[1].base, base + 2 * GRANULE);
+	page_heap_stats(&after);
+	ck_assert_uint_eq(after.active, before.active + 3 * GRANULE);
+	/* Behind the last nothing was used yet; and no extent leaves its chunk. */
+	ck_assert(page_heap_grow(&extents[4], 6, &zeroed));
+	ck_assert(zeroed);
+	ck_assert(!page_heap_grow(&extents[4], CHUNK_GRANULES, &zeroed));
+	for (int i = 0; i < 5; i++)
+		page_heap_free(&extents[i]);
+	page_heap_stats(&after);
+	ck_assert_uint_eq(after.active, before.active - 12 * GRANULE);
+}
+END_TEST
+
 START_TEST(whale_cache_serves_again_and_decays)
 {
 	struct whale_stats stats;
@@ -698,6 +754,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("page_heap", page_heap_serves_again_what_was_freed_and_joins_it_for_more, 0);
+	ADD("page_heap", page_heap_resizes_where_it_is, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
 	ADD("whale", whale_cache_keeps_what_it_missed, 0);
 	ADD("whale", whales_use_address_space_again, 0);
