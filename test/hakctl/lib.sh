@@ -9,6 +9,10 @@
 overrides || skip "hakmem is not preloadable"
 have jq || skip "no jq"
 
+# One at a time, under make -j, too: they find their subjects by name.
+exec 8<"${0%/*}/lib.sh"
+flock 8
+
 subjects=
 # shellcheck disable=SC2154
 trap 'for p in $subjects; do kill -KILL $p 2>/dev/null; done; rm -rf "$tmp"' EXIT
