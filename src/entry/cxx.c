@@ -87,7 +87,7 @@ OPERATOR(void *, cxx_new, "_Znwm", size_t size)
 
 OPERATOR(void *, cxx_new_aligned, "_ZnwmSt11align_val_t", size_t size, size_t alignment)
 {
-	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
+	void *p = malloc_cached_aligned(size, alignment);
 
 	return likely(p) ? p : new_slow(size, alignment, __builtin_return_address(0));
 }

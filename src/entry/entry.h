@@ -60,6 +60,14 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 	return NULL;
 }
 
+/* The same for an alignment, a power of two. Slabs and extents start at granules, and the
+ * classes are such that a multiple of the alignment is served by one that is, too. */
+ALWAYS_INLINE void *malloc_cached_aligned(size_t size, size_t alignment)
+{
+	return likely(alignment - 1 < GRANULE && size - 1 < L25_MAX) ?
+	    malloc_cached(round_up(size, alignment)) : NULL;
+}
+
 /* Where objects come from: a cache; or past all caches, arena arena_id, 0: the
  * thread's own. */
 struct route {
@@ -74,7 +82,7 @@ struct route route_of(const void *caller);
 /* One object. alignment: a power of two. zero: size bytes must read zero. NULL and
  * ENOMEM. */
 void *allocate(size_t size, size_t alignment, bool zero, struct route route);
-/* The same of the caller's route, from the cache where it can be. */
+/* The same of the caller's route: what malloc_cached_aligned did not serve. */
 void *allocate_aligned(size_t size, size_t alignment, const void *caller);
 /* Any pointer that a program gave, to the thread's cache or past it; reports
  * misuse and aborts. */

@@ -160,18 +160,13 @@ static NO_INLINE void free_elsewhere(void *p)
 	deallocate(p, true);
 }
 
-/* The first class that holds size and whose slots have the alignment;
- * CLASS_WHALE: none. Slabs start at granules. */
+/* The first class that holds size and whose slots have the alignment, as in
+ * malloc_cached_aligned; CLASS_WHALE: none. */
 static size_t class_for(size_t size, size_t alignment)
 {
-	if (size > L25_MAX || alignment > GRANULE)
+	if (size > L25_MAX || alignment - 1 >= GRANULE)
 		return CLASS_WHALE;
-	if (alignment > 8)
-		size = round_up(size ? size : 1, alignment);
-	size_t class = size_class_of(size);
-	while (class < CLASS_L25 && size_class_size(class) & (alignment - 1))
-		class++;
-	return class;
+	return size_class_of(round_up(size ? size : 1, alignment));
 }
 
 size_t usable_size_for(size_t size, size_t alignment)
@@ -271,15 +266,8 @@ void *allocate(size_t size, size_t alignment, bool zero, struct route route)
 	return p;
 }
 
-void *allocate_aligned(size_t size, size_t alignment, const void *caller)
+NO_INLINE void *allocate_aligned(size_t size, size_t alignment, const void *caller)
 {
-	size_t class = class_for(size, alignment);
-
-	if (likely(class != CLASS_WHALE)) {
-		void *p = malloc_cached(size_class_size(class));
-		if (likely(p))
-			return p;
-	}
 	return allocate(size, alignment, false, route_of(caller));
 }
 
@@ -499,13 +487,19 @@ void hak_free_aligned_sized(void *p, size_t alignment, size_t size)
 	hak_free(p);
 }
 
-int hak_posix_memalign(void **out, size_t alignment, size_t size)
+ALWAYS_INLINE void *aligned_for(size_t size, size_t alignment, const void *caller)
+{
+	void *p = malloc_cached_aligned(size, alignment);
+
+	return likely(p) ? p : allocate_aligned(size, alignment, caller);
+}
+
+static NO_INLINE int posix_memalign_slow(void **out, size_t alignment, size_t size,
+    const void *caller)
 {
 	int saved = errno;
+	void *p = allocate_aligned(size, alignment, caller);
 
-	if (!is_power_of_two(alignment) || alignment < sizeof(void *))
-		return EINVAL;
-	void *p = allocate_aligned(size, alignment, __builtin_return_address(0));
 	errno = saved;
 	if (!p)
 		return ENOMEM;
@@ -513,13 +507,24 @@ int hak_posix_memalign(void **out, size_t alignment, size_t size)
 	return 0;
 }
 
-void *hak_aligned_alloc(size_t alignment, size_t size)
+HOT_PATH int hak_posix_memalign(void **out, size_t alignment, size_t size)
 {
-	if (!is_power_of_two(alignment)) {
+	if (unlikely(!is_power_of_two(alignment) || alignment < sizeof(void *)))
+		return EINVAL;
+	void *p = malloc_cached_aligned(size, alignment);
+	if (unlikely(!p))
+		return posix_memalign_slow(out, alignment, size, __builtin_return_address(0));
+	*out = p;
+	return 0;
+}
+
+HOT_PATH void *hak_aligned_alloc(size_t alignment, size_t size)
+{
+	if (unlikely(!is_power_of_two(alignment))) {
 		errno = EINVAL;
 		return NULL;
 	}
-	return allocate_aligned(size, alignment, __builtin_return_address(0));
+	return aligned_for(size, alignment, __builtin_return_address(0));
 }
 
 void *hak_memalign(size_t alignment, size_t size)
@@ -531,19 +536,19 @@ void *hak_memalign(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return allocate_aligned(size, alignment, __builtin_return_address(0));
+	return aligned_for(size, alignment, __builtin_return_address(0));
 }
 
 void *hak_valloc(size_t size)
 {
-	return allocate_aligned(size, PAGE, __builtin_return_address(0));
+	return aligned_for(size, PAGE, __builtin_return_address(0));
 }
 
 void *hak_pvalloc(size_t size)
 {
 	if (size > SIZE_MAX_ALLOWED - PAGE)
 		return out_of_memory();
-	return allocate_aligned(round_up(size ? size : 1, PAGE), PAGE,
+	return aligned_for(round_up(size ? size : 1, PAGE), PAGE,
 	    __builtin_return_address(0));
 }
 

@@ -42,6 +42,15 @@ START_TEST(size_class_each_size_fits_and_wastes_little)
 }
 END_TEST
 
+/* What malloc_cached_aligned counts on; of L2.5 each object starts at a granule. */
+START_TEST(size_class_of_a_multiple_of_an_alignment_is_one)
+{
+	for (size_t alignment = 8; alignment <= GRANULE; alignment *= 2)
+		for (size_t size = alignment; size <= L2_MAX; size += alignment)
+			ck_assert_uint_eq(size_class_size(size_class_of(size)) % alignment, 0);
+}
+END_TEST
+
 START_TEST(size_class_slot_is_exact_in_the_whole_slab)
 {
 	for (size_t class = 1; class < CLASS_L25; class++) {
@@ -741,6 +750,7 @@ static const struct test_case *cases(size_t *count)
 #define ADD(module, test, signal) \
 	all[n++] = (struct test_case) { module, test, signal }
 	ADD("size_class", size_class_each_size_fits_and_wastes_little, 0);
+	ADD("size_class", size_class_of_a_multiple_of_an_alignment_is_one, 0);
 	ADD("size_class", size_class_slot_is_exact_in_the_whole_slab, 0);
 	ADD("bits", bits_all_set_sees_each_bit, 0);
 	ADD("lock", lock_excludes_and_counts, 0);
