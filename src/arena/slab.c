@@ -20,6 +20,11 @@ static size_t slab_bytes(unsigned slots)
 	return sizeof(struct slab) + words(slots) * sizeof(uint64_t);
 }
 
+static size_t first_offset(const struct slab *slab)
+{
+	return slab->colour * SLAB_COLOUR;
+}
+
 struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
 {
 	const struct size_class *k = &size_classes[class];
@@ -36,6 +41,8 @@ struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
 	list_init(&slab->by_fullness);
 	list_init(&slab->to_purge);
 	if (page_heap_alloc(&slab->extent, k->granules, zeroed)) {
+		slab->colour = (uint8_t)(((uintptr_t)slab->extent.base >> LG_GRANULE) %
+		    k->colours);
 		/* Fresh memory: no page of it was touched yet. */
 		if (*zeroed && k->slots > 1)
 			slab->purged = (uint32_t)(((uint64_t)1 <<
@@ -68,7 +75,7 @@ static unsigned take_run(struct slab *slab, unsigned word, unsigned slot, void *
     unsigned n)
 {
 	size_t size = size_class_size(slab->extent.class);
-	size_t offset = (word * 64 + slot) * size;
+	size_t offset = first_offset(slab) + (word * 64 + slot) * size;
 	char *object = slab->extent.base + offset;
 
 	for (unsigned i = 0; i < n; i++, object += size)
@@ -85,7 +92,7 @@ static unsigned take_bits(struct slab *slab, unsigned word, uint64_t bits,
     void **objects, unsigned n)
 {
 	size_t size = size_class_size(slab->extent.class);
-	char *base = slab->extent.base, *first = base + word * 64 * size;
+	char *base = slab->extent.base, *first = base + first_offset(slab) + word * 64 * size;
 	uint64_t left = bits;
 	unsigned taken = 0;
 
@@ -153,13 +160,14 @@ ALWAYS_INLINE unsigned give(struct slab *slab, size_t size, size_t reciprocal,
     void *const *objects, unsigned n)
 {
 	const char *base = slab->extent.base;
-	size_t length = slab->extent.size, slots = slab->slots;
+	size_t length = slab->extent.size, slots = slab->slots, first = first_offset(slab);
 	unsigned i;
 
 	for (i = 0; i < n; i++) {
 		size_t offset = (size_t)((char *)objects[i] - base);
 		if (offset >= length)
 			break;
+		offset -= first;
 		size_t slot = offset * reciprocal >> 32;
 		if (unlikely(slot * size != offset || slot >= slots))
 			misuse_of_free(objects[i]);
@@ -202,9 +210,9 @@ unsigned slabs_give(unsigned arena, size_t class, void *const *objects, unsigned
 /* Does no live slot touch the page? */
 static bool page_is_free(const struct slab *slab, unsigned page)
 {
-	size_t class = slab->extent.class;
-	unsigned first = size_class_slot(class, page * PAGE);
-	unsigned last = size_class_slot(class, page * PAGE + PAGE - 1);
+	size_t class = slab->extent.class, begin = page * PAGE, skip = first_offset(slab);
+	unsigned first = begin < skip ? 0 : size_class_slot(class, begin - skip);
+	unsigned last = size_class_slot(class, begin + PAGE - 1 - skip);
 
 	if (first >= slab->slots)
 		return true;
@@ -245,7 +253,9 @@ void misuse_of_free(const void *p)
 	size_t size = extent->size;
 	if (extent->class != CLASS_WHALE) {
 		size = size_class_size(extent->class);
-		object += (size_t)((const char *)p - object) / size * size;
+		object += first_offset(container_of(extent, struct slab, extent));
+		if ((const char *)p > object)
+			object += (size_t)((const char *)p - object) / size * size;
 	}
 	log_fatal("free(%p): not the start of an object (inside %p, %zu bytes)",
 	    p, (const void *)object, size);

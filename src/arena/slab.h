@@ -24,6 +24,7 @@ struct slab {
 	uint32_t purged;          /* a bit a page: without memory, not used since */
 	uint16_t slots, free;
 	uint8_t bucket, side;     /* of the bin's */
+	uint8_t colour;           /* the first slot's place, in SLAB_COLOURs */
 	bool is_given;            /* slabs_give has it in its list */
 	uint64_t free_slots[];    /* a bit a slot */
 };

@@ -50,6 +50,23 @@ static void fill(uint8_t *classes, size_t entries, size_t step, size_t first)
 	}
 }
 
+/* As many as bring the slots to each multiple of SLAB_COLOUR, for at most a slot. */
+static void set_colours(struct size_class *k)
+{
+	size_t step = k->size & -(size_t)k->size;
+	size_t rest = k->granules * GRANULE - (size_t)k->slots * k->size;
+
+	k->colours = 1;
+	if (k->size > TINY_MAX || step <= SLAB_COLOUR)
+		return;
+	if (rest < SLAB_COLOUR) {
+		k->slots--;
+		rest += k->size;
+	}
+	size_t places = rest / SLAB_COLOUR + 1;
+	k->colours = (uint8_t)(places < step / SLAB_COLOUR ? places : step / SLAB_COLOUR);
+}
+
 void size_class_init(void)
 {
 	size_t c = 1;
@@ -72,6 +89,7 @@ void size_class_init(void)
 		    round_up(k->size, GRANULE) / GRANULE);
 		k->slots = (uint16_t)(c < CLASS_L25 ?
 		    k->granules * GRANULE / k->size : 1);
+		set_colours(k);
 		k->reciprocal = (uint32_t)((((uint64_t)1 << 32) + k->size - 1) / k->size);
 	}
 }

@@ -34,6 +34,11 @@
 
 #define SLAB_SLOTS_MAX 8192u
 
+/* Where the first slot of a Tiny slab lies: so many bytes or a small multiple of them
+ * from its start, by turns (struct size_class). Objects of that alignment keep it; what is
+ * to have more is not of Tiny. */
+#define SLAB_COLOUR ((size_t)128)
+
 enum layer { LAYER_TINY, LAYER_L2, LAYER_L25, LAYER_WHALE, LAYERS };
 
 struct size_class {
@@ -41,6 +46,10 @@ struct size_class {
 	uint32_t reciprocal; /* ceil(2^32 / size): slot of an offset */
 	uint16_t slots;      /* in a slab; 1 from CLASS_L25 on */
 	uint16_t granules;   /* of a slab or extent */
+	/* Of the places where its first slot may lie. Else all objects of 512 bytes would
+	 * have their first line, and any other that is used much, in an eighth of the sets of
+	 * each of the processor's caches. */
+	uint8_t colours;
 };
 
 extern struct size_class size_classes[CLASSES];

@@ -60,12 +60,21 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 	return NULL;
 }
 
-/* The same for an alignment, a power of two. Slabs and extents start at granules, and the
- * classes are such that a multiple of the alignment is served by one that is, too. */
+/* The size that has objects of that alignment, a power of two up to GRANULE. Slabs and
+ * extents start at granules, and the classes are such that a multiple of the alignment is
+ * served by one that is, too; but Tiny slots do not start where their slab does. */
+ALWAYS_INLINE size_t aligned_size(size_t size, size_t alignment)
+{
+	if (alignment > SLAB_COLOUR && size <= TINY_MAX)
+		size = TINY_MAX + 1;
+	return round_up(size, alignment);
+}
+
+/* As malloc_cached. */
 ALWAYS_INLINE void *malloc_cached_aligned(size_t size, size_t alignment)
 {
 	return likely(alignment - 1 < GRANULE && size - 1 < L25_MAX) ?
-	    malloc_cached(round_up(size, alignment)) : NULL;
+	    malloc_cached(aligned_size(size, alignment)) : NULL;
 }
 
 /* Where objects come from: a cache; or past all caches, arena arena_id, 0: the

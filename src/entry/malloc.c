@@ -160,13 +160,12 @@ static NO_INLINE void free_elsewhere(void *p)
 	deallocate(p, true);
 }
 
-/* The first class that holds size and whose slots have the alignment, as in
- * malloc_cached_aligned; CLASS_WHALE: none. */
+/* The first class that holds size and whose slots have the alignment; CLASS_WHALE: none. */
 static size_t class_for(size_t size, size_t alignment)
 {
 	if (size > L25_MAX || alignment - 1 >= GRANULE)
 		return CLASS_WHALE;
-	return size_class_of(round_up(size ? size : 1, alignment));
+	return size_class_of(aligned_size(size ? size : 1, alignment));
 }
 
 size_t usable_size_for(size_t size, size_t alignment)

@@ -42,11 +42,12 @@ START_TEST(size_class_each_size_fits_and_wastes_little)
 }
 END_TEST
 
-/* What malloc_cached_aligned counts on; of L2.5 each object starts at a granule. */
+/* What aligned_size counts on; of L2.5 each object starts at a granule. */
 START_TEST(size_class_of_a_multiple_of_an_alignment_is_one)
 {
 	for (size_t alignment = 8; alignment <= GRANULE; alignment *= 2)
-		for (size_t size = alignment; size <= L2_MAX; size += alignment)
+		for (size_t size = round_up(alignment > SLAB_COLOUR ? TINY_MAX + 1 : 1, alignment);
+		    size <= L2_MAX; size += alignment)
 			ck_assert_uint_eq(size_class_size(size_class_of(size)) % alignment, 0);
 }
 END_TEST
@@ -515,6 +516,57 @@ START_TEST(slab_takes_lowest_first_and_purges_only_free_pages)
 }
 END_TEST
 
+/* Slabs that follow each other have their first slots at each of the places in turn, all
+ * slots within, at multiples of SLAB_COLOUR where the class is one; and pages with a live slot
+ * stay whatever place that is. */
+START_TEST(slabs_begin_at_each_colour)
+{
+	static const struct { size_t size; unsigned colours; } classes[] = {
+		{ 128, 1 }, { 192, 1 }, { 256, 2 }, { 384, 1 }, { 512, 4 }, { 768, 2 },
+		{ 896, 1 }, { 1024, 8 }, { 1152, 1 }, { 4096, 1 },
+	};
+	bool zeroed;
+
+	for (unsigned i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
+		size_t size = classes[i].size, class = size_class_of(size);
+		unsigned n = classes[i].colours, seen = 0;
+		struct slab *slabs[8];
+		void *objects[SLAB_SLOTS_MAX];
+		ck_assert_uint_eq(size_classes[class].colours, n);
+		for (unsigned k = 0; k < n; k++) {
+			struct slab *slab = slabs[k] = slab_new(1, class, &zeroed);
+			char *base = slab->extent.base;
+			unsigned slots = slab_take(slab, objects, SLAB_SLOTS_MAX);
+			ck_assert_uint_eq(slots, size_classes[class].slots);
+			ck_assert_uint_ge(slots * size + size, slab->extent.size - size);
+			for (unsigned s = 0; s < slots; s++) {
+				char *object = objects[s];
+				ck_assert_ptr_eq(object, (char *)objects[0] + s * size);
+				if (size % SLAB_COLOUR == 0)
+					ck_assert_uint_eq((uintptr_t)object % SLAB_COLOUR, 0);
+				memset(object, (int)s + 1, size);
+			}
+			ck_assert((char *)objects[0] >= base);
+			ck_assert((char *)objects[slots - 1] + size <= base + slab->extent.size);
+			seen |= 1u << ((char *)objects[0] - base) / (ptrdiff_t)SLAB_COLOUR;
+			for (unsigned s = 0; s < slots; s++)
+				if (s % 7 != 3)
+					give_back(slab, objects[s]);
+			slab_purge(slab);
+			for (unsigned s = 3; s < slots; s += 7) {
+				for (size_t b = 0; b < size; b++)
+					ck_assert_int_eq(((unsigned char *)objects[s])[b], (unsigned char)(s + 1));
+				give_back(slab, objects[s]);
+			}
+		}
+		ck_assert_uint_eq(seen, (1u << n) - 1);
+		for (unsigned k = 0; k < n; k++)
+			slab_delete(slabs[k]);
+		page_heap_purge(true);
+	}
+}
+END_TEST
+
 START_TEST(slab_gives_cache_lines_that_are_whole)
 {
 	for (size_t class = 1; size_class_size(class) < CACHE_LINE; class++) {
@@ -771,6 +823,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
 	ADD("whale", whale_alignment_holds, 0);
 	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
+	ADD("slab", slabs_begin_at_each_colour, 0);
 	ADD("slab", slab_gives_cache_lines_that_are_whole, 0);
 	ADD("slab", slabs_take_back_what_is_mixed, 0);
 	ADD("slab", slab_sees_a_double_free, SIGABRT);
