@@ -6,6 +6,7 @@
 #include "page/decay.h"
 #include "page/metadata.h"
 #include "page/os.h"
+#include "page/whale.h"
 
 __extension__ typedef unsigned __int128 mask;
 
@@ -359,8 +360,12 @@ bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed)
 	lock_acquire(&page_heap_lock);
 	if (unlikely(!heap.initialized))
 		heap_init();
+	size_t before = counter_get(&heap.mapped);
 	bool done = take(extent, granules, zeroed);
+	bool grew = counter_get(&heap.mapped) != before;
 	lock_release(&page_heap_lock);
+	if (unlikely(grew))
+		whale_yield(CHUNK);
 	return done;
 }
 

@@ -451,35 +451,66 @@ static struct whale *whale_of(const void *p)
 	    container_of(extent, struct whale, extent) : NULL;
 }
 
+/* The first to go from the cache, or NULL. Holds the lock. */
+static struct whale *oldest(void)
+{
+	for (struct link *l = cache.prev; l != &cache; l = l->prev) {
+		struct whale *w = container_of(l, struct whale, link);
+		/* Purged ones stay: they could not be unmapped. */
+		if (!w->purged)
+			return w;
+	}
+	return NULL;
+}
+
+/* Take it out of the cache, or its end, if that is enough for so many bytes. Holds the
+ * lock. */
+static struct whale *evict(struct whale *w, size_t bytes)
+{
+	struct whale *rest = w->mapped > bytes + MiB ? split(w, w->mapped - bytes) : NULL;
+
+	w = rest ? rest : w;
+	cache_remove(w);
+	return w;
+}
+
+void whale_yield(size_t bytes)
+{
+	if (setting_ms(&settings.dirty_decay_ms) < 0)
+		return;
+	while (bytes > 0) {
+		lock_acquire(&whale_lock);
+		struct whale *w = oldest();
+		if (w)
+			w = evict(w, bytes);
+		lock_release(&whale_lock);
+		if (!w)
+			return;
+		bytes -= bytes < w->mapped ? bytes : w->mapped;
+		whale_drop(w);
+	}
+}
+
 /* Take the oldest out of the cache while it is too full or, at time now, has
  * decayed. Holds the lock. */
 static struct whale *cache_evict(uint64_t now, bool all)
 {
-	struct whale *w;
+	struct whale *w = oldest();
 	size_t room = cache_room();
 	ssize_t decay_ms = setting_ms(&settings.dirty_decay_ms);
 	size_t excess = stats.cached_bytes > room ? stats.cached_bytes - room : 0;
 
-	/* Purged ones lie at the end and stay: they could not be unmapped. */
-	for (struct link *l = cache.prev; l != &cache; l = l->prev) {
-		w = container_of(l, struct whale, link);
-		if (w->purged)
-			continue;
-		bool decayed = decay_ms >= 0 && now - w->freed_ms >= (uint64_t)decay_ms;
-		if (!all && !excess && !decayed)
-			return NULL;
-		/* No more than what is too much. */
-		struct whale *rest = NULL;
-		excess = round_up(excess, MiB);
-		if (!all && !decayed && w->mapped > excess + MiB)
-			rest = split(w, w->mapped - excess);
-		w = rest ? rest : w;
-		cache_remove(w);
-		if (!all && !decayed)
-			let_go_bytes += w->mapped;
-		return w;
-	}
-	return NULL;
+	if (!w)
+		return NULL;
+	bool decayed = decay_ms >= 0 && now - w->freed_ms >= (uint64_t)decay_ms;
+	if (all || decayed)
+		return evict(w, w->mapped);
+	if (!excess)
+		return NULL;
+	/* No more than what is too much. */
+	w = evict(w, round_up(excess, MiB));
+	let_go_bytes += w->mapped;
+	return w;
 }
 
 /* What of the cache served nothing in the last decay time is not wanted any more. Holds

@@ -50,6 +50,9 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero);
 /* Let go of cached whales that have decayed; all: of all. Returns bytes. */
 size_t whale_purge(bool all);
 
+/* The page heap grew by so many bytes: what rests in the cache makes room for it. */
+void whale_yield(size_t bytes);
+
 void whale_stats(struct whale_stats *stats);
 /* whale_room, now. */
 size_t whale_cache_room(void);

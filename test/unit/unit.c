@@ -435,6 +435,33 @@ START_TEST(whale_cache_keeps_what_it_missed)
 }
 END_TEST
 
+/* Unless nothing is ever to go back (-1). */
+START_TEST(whale_cache_makes_room_for_the_heap)
+{
+	static struct extent extents[3];
+	size_t cached[4];
+	struct whale_stats stats;
+	bool zeroed;
+
+	allocate_and_free_whales();
+	allocate_and_free_whales();
+	for (int i = 0; i < 4; i++) {
+		whale_stats(&stats);
+		cached[i] = stats.cached_bytes;
+		if (i == 2)
+			AO_store(&settings.dirty_decay_ms, (AO_t)-1);
+		if (i == 3)
+			break;
+		extents[i].arena = extents[i].class = 1;
+		ck_assert(page_heap_alloc(&extents[i], CHUNK_GRANULES, &zeroed));
+	}
+	ck_assert_uint_ge(cached[0], 2 * CHUNK);
+	ck_assert_uint_eq(cached[1], cached[0] - CHUNK);
+	ck_assert_uint_eq(cached[2], cached[1] - CHUNK);
+	ck_assert_uint_eq(cached[3], cached[2]);
+}
+END_TEST
+
 START_TEST(whales_use_address_space_again)
 {
 	char *held[16] = { NULL }, *lowest = NULL, *highest = NULL;
@@ -819,6 +846,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_resizes_where_it_is, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
 	ADD("whale", whale_cache_keeps_what_it_missed, 0);
+	ADD("whale", whale_cache_makes_room_for_the_heap, 0);
 	ADD("whale", whales_use_address_space_again, 0);
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
 	ADD("whale", whale_alignment_holds, 0);
