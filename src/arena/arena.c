@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "page/metadata.h"
 #include "page/os.h"
 #include "page/page_heap.h"
@@ -269,6 +270,8 @@ bool arena_resize(void *object, size_t class, bool *zeroed)
 	if (unlikely(!arena || extent->base != object))
 		misuse_of_free(object);
 	old = extent->class;
+	if (unlikely(bin_holds(&arena->bins[old], object)))
+		log_fatal("free(%p): double free", object);
 	extent->class = (uint8_t)class;
 	if (class < old) {
 		page_heap_shrink(extent, granules);

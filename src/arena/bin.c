@@ -470,6 +470,18 @@ void bin_count_moved(struct bin *bin, int n)
 	lock_release(&bin->lock);
 }
 
+bool bin_holds(struct bin *bin, const void *object)
+{
+	bool found = false;
+
+	lock_acquire(&bin->lock);
+	for (unsigned side = 0; side < DEPOT_SIDES; side++)
+		for (unsigned i = 0; i < bin->depots[side].count; i++)
+			found |= bin->depots[side].objects[i] == object;
+	lock_release(&bin->lock);
+	return found;
+}
+
 void bin_reset_slab(struct bin *bin, const void *base)
 {
 	lock_acquire(&bin->lock);

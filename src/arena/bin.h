@@ -72,6 +72,8 @@ void bin_count_allocs(struct bin *bin, size_t n);
 /* So many objects of a class of one slot a slab, which were another bin's till now, or are
  * from now on (below 0). */
 void bin_count_moved(struct bin *bin, int n);
+/* Does the object lie in a depot? For classes of which these hold few. */
+bool bin_holds(struct bin *bin, const void *object);
 /* For arena_reset, while nobody uses the bin's objects: free all of the slab or
  * extent that starts at base; forget what lies in the depots. */
 void bin_reset_slab(struct bin *bin, const void *base);

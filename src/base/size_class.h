@@ -96,7 +96,7 @@ static inline unsigned size_class_line_group(size_t class)
 	return (unsigned)(CACHE_LINE / ((size & -size) < CACHE_LINE ? size & -size : CACHE_LINE));
 }
 
-/* Slot of the byte at offset in a slab; exact below 128 KiB. */
+/* Slot of the byte at offset from a slab's first slot; exact below 128 KiB. */
 static inline unsigned size_class_slot(size_t class, size_t offset)
 {
 	return (unsigned)(offset * size_classes[class].reciprocal >> 32);

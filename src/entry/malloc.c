@@ -165,7 +165,9 @@ static size_t class_for(size_t size, size_t alignment)
 {
 	if (size > L25_MAX || alignment - 1 >= GRANULE)
 		return CLASS_WHALE;
-	return size_class_of(aligned_size(size ? size : 1, alignment));
+	size = aligned_size(size ? size : 1, alignment);
+	/* C++ may ask for what is no power of two. */
+	return size > L25_MAX ? CLASS_WHALE : size_class_of(size);
 }
 
 size_t usable_size_for(size_t size, size_t alignment)
@@ -342,17 +344,21 @@ static void *resize_whale(void *p, size_t size, bool may_move, bool zero)
 	return moved;
 }
 
-/* To another L2.5 class, where it is. False: as it was, for it is none such, what it would
- * grow by is not free, or it was freed already (which will be told when a copy was made). */
+/* To another L2.5 class, where it is. False: as it was, for it is none such, or what it would
+ * grow by is not free. */
 static bool resize_extent(void *p, size_t size, bool zero)
 {
-	size_t old_class = page_map_get(p) % CLASSES, old_size = size_class_size(old_class);
+	unsigned entry = page_map_get(p);
+	size_t old_class = entry % CLASSES, old_size = size_class_size(old_class);
 	size_t class = size_class_of(size), new_size = size_class_size(class);
 	bool zeroed = false;
 
-	if (old_class < CLASS_L25 || old_class == CLASS_WHALE || class < CLASS_L25 ||
-	    tcache_is_on_top(tcache_self->heads[old_class], p) ||
-	    !arena_resize(p, class, &zeroed))
+	if (old_class < CLASS_L25 || old_class == CLASS_WHALE || class < CLASS_L25)
+		return false;
+	/* A cached one would be somebody else's in part. */
+	if (unlikely(tcache_holds(p, entry)))
+		log_fatal("free(%p): double free", p);
+	if (!arena_resize(p, class, &zeroed))
 		return false;
 	tcache_count_allocated(new_size);
 	tcache_count_freed(old_size);

@@ -481,22 +481,29 @@ static size_t purge_decayed(uint64_t now)
 	return total;
 }
 
-void page_heap_free(struct extent *extent)
+/* Holds the lock. */
+static void give(const struct extent *extent, uint64_t now)
 {
-	uint64_t now = os_now_ms();
-
-	lock_acquire(&page_heap_lock);
 	page_map_clear(extent, true);
 	recent_add(extent->chunk, first_of(extent), extent->size / GRANULE);
 	counter_add_owned(&heap.active, (size_t)0 - extent->size);
 	if (decay_is_due(&heap.decay[DIRTY], now) || setting_ms(&settings.dirty_decay_ms) == 0)
 		purge_decayed(now);
+}
+
+void page_heap_free(struct extent *extent)
+{
+	uint64_t now = os_now_ms();
+
+	lock_acquire(&page_heap_lock);
+	give(extent, now);
 	lock_release(&page_heap_lock);
 }
 
 void page_heap_shrink(struct extent *extent, size_t granules)
 {
 	struct extent rest = *extent;
+	uint64_t now = os_now_ms();
 
 	rest.base += granules * GRANULE;
 	rest.size -= granules * GRANULE;
@@ -504,8 +511,8 @@ void page_heap_shrink(struct extent *extent, size_t granules)
 	extent->size = granules * GRANULE;
 	/* It was there, longer: no memory is needed. */
 	page_map_set(extent, true);
+	give(&rest, now);
 	lock_release(&page_heap_lock);
-	page_heap_free(&rest);
 }
 
 size_t page_heap_purge(bool all)

@@ -19,8 +19,8 @@
  * the fast path, which compares with it, leaves everything to the slow one) and
  * page_map_get checks the range.
  *
- * Entries of live memory do not change; a reader that holds a live object needs
- * no order. Writers hold the lock of the page heap or of the whales.
+ * Entries of live memory do not change, but by who resizes an object of its own; a reader
+ * that holds a live object needs no order. Writers hold the lock of the page heap or of the whales.
  */
 #ifndef HAK_PAGE_PAGE_MAP_H
 #define HAK_PAGE_PAGE_MAP_H

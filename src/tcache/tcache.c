@@ -728,6 +728,21 @@ NO_INLINE void tcache_free_slow(void *object, unsigned entry)
 	tcache_free_to(t, object, entry);
 }
 
+bool tcache_holds(const void *object, unsigned entry)
+{
+	struct tcache *t = tcache_self != &tcache_none ? cache_for_free(tcache_self, entry) : NULL;
+	size_t class = entry % CLASSES;
+	bool found = false;
+
+	if (!t || entry >> LG_CLASSES != t->arena->id)
+		return false;
+	tcache_enter(t);
+	for (size_t i = 0, n = count(t, class); i < n; i++)
+		found |= t->heads[class][i] == object;
+	tcache_leave(t);
+	return found;
+}
+
 void tcache_flush(struct tcache *t)
 {
 	for (struct tcache *site = t->sites; site; site = site->next_site)

@@ -187,6 +187,9 @@ void tcache_free_slow(void *object, unsigned entry);
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed);
 void tcache_free_to(struct tcache *t, void *object, unsigned entry);
 
+/* Does an object of that entry, not a Tiny one, lie on a stack of the calling thread? */
+bool tcache_holds(const void *object, unsigned entry);
+
 /* Give all that the cache holds to the arenas. */
 void tcache_flush(struct tcache *t);
 /* The same for the calling thread's. */

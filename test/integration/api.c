@@ -377,8 +377,9 @@ x_functions(void)
 		stayed += p == q;
 		q = p;
 		CHECK(p != NULL && is_all(p, n, 0x24));
-		CHECK(is_zero(p + hak_nallocx(n, 0), n * 3 / 2 - hak_nallocx(n, 0)));
-		memset(p, 0x24, n * 3 / 2);
+		usable = hak_sallocx(p, 0);
+		CHECK(is_zero(p + hak_nallocx(n, 0), usable - hak_nallocx(n, 0)));
+		memset(p, 0x24, usable);
 	}
 	CHECK(stayed > 0);
 	p = opaque(hak_realloc(p, 100000));
