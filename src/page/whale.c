@@ -13,6 +13,9 @@
  * is asked for that what was let go of would have served, it wants four times as
  * much from then on, or so much more. */
 #define CACHE_START (2 * MiB)
+/* What lay in it for so long rests: in programs that use whales all the time the next would
+ * have taken it. */
+#define RESTS_MS 20u
 /* Unmapped places that are remembered. */
 #define GAPS 128
 /* What moves from cached mappings to a new one: all that one page table has, to where
@@ -476,13 +479,15 @@ static struct whale *evict(struct whale *w, size_t bytes)
 
 void whale_yield(size_t bytes)
 {
+	uint64_t now = os_now_ms();
+
 	if (setting_ms(&settings.dirty_decay_ms) < 0)
 		return;
 	while (bytes > 0) {
 		lock_acquire(&whale_lock);
 		struct whale *w = oldest();
 		if (w)
-			w = evict(w, bytes);
+			w = now - w->freed_ms >= RESTS_MS ? evict(w, bytes) : NULL;
 		lock_release(&whale_lock);
 		if (!w)
 			return;

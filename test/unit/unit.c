@@ -2,6 +2,7 @@
 #include <check.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -445,6 +446,8 @@ START_TEST(whale_cache_makes_room_for_the_heap)
 
 	allocate_and_free_whales();
 	allocate_and_free_whales();
+	/* To rest, it has to lie there for a while. */
+	nanosleep(&(struct timespec) { 0, 40000000 }, NULL);
 	for (int i = 0; i < 4; i++) {
 		whale_stats(&stats);
 		cached[i] = stats.cached_bytes;
