@@ -2,9 +2,9 @@
 #include <check.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "arena/arena.h"
 #include "arena/background.h"
