@@ -271,7 +271,7 @@ bool arena_resize(void *object, size_t class, bool *zeroed)
 		misuse_of_free(object);
 	old = extent->class;
 	if (unlikely(bin_holds(&arena->bins[old], object)))
-		log_fatal("free(%p): double free", object);
+		log_double_free(object);
 	extent->class = (uint8_t)class;
 	if (class < old) {
 		page_heap_shrink(extent, granules);

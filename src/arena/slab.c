@@ -174,7 +174,7 @@ ALWAYS_INLINE unsigned give(struct slab *slab, size_t size, size_t reciprocal,
 		uint64_t bit = (uint64_t)1 << slot % 64;
 		uint64_t *word = &slab->free_slots[slot / 64];
 		if (unlikely(*word & bit))
-			log_fatal("free(%p): double free", objects[i]);
+			log_double_free(objects[i]);
 		*word |= bit;
 	}
 	slab->free = (uint16_t)(slab->free + i);
@@ -244,7 +244,7 @@ void misuse_of_free(const void *p)
 	struct extent *extent = page_map_find_around(p);
 
 	if (page_map_was_ours(p) && !extent)
-		log_fatal("free(%p): double free", p);
+		log_double_free(p);
 	if (!extent)
 		/* Its own functions, as mallocx, go on giving out memory. */
 		log_fatal("free(%p): not a hakmem pointer%s", p, os_has_library("/libjemalloc.so") ?

@@ -27,6 +27,12 @@ void log_line(const char *format, ...)
 void log_fatal(const char *format, ...)
     __attribute__((format(printf, 1, 2), noreturn, cold));
 
+/* The misuse that is seen in most places. */
+static inline __attribute__((noreturn, cold)) void log_double_free(const void *p)
+{
+	log_fatal("free(%p): double free", p);
+}
+
 #if HAK_DEBUG
 #define hak_assert(condition) \
 	((condition) ? (void)0 : \

@@ -69,11 +69,8 @@ ALWAYS_INLINE void *new_aligned_nothrow(const char *name, size_t size, size_t al
 {
 	void *p = NULL;
 
-	if (likely(basic_new_aligned == cxx_own_new_aligned)) {
-		p = malloc_cached_aligned(size, alignment);
-		if (unlikely(!p))
-			p = allocate_aligned(size, alignment, caller);
-	}
+	if (likely(basic_new_aligned == cxx_own_new_aligned))
+		p = malloc_aligned_for(size, alignment, caller);
 	return likely(p) ? p : nothrow_aligned(name, size, alignment, tag);
 }
 

@@ -93,6 +93,12 @@ struct route route_of(const void *caller);
 void *allocate(size_t size, size_t alignment, bool zero, struct route route);
 /* The same of the caller's route: what malloc_cached_aligned did not serve. */
 void *allocate_aligned(size_t size, size_t alignment, const void *caller);
+ALWAYS_INLINE void *malloc_aligned_for(size_t size, size_t alignment, const void *caller)
+{
+	void *p = malloc_cached_aligned(size, alignment);
+
+	return likely(p) ? p : allocate_aligned(size, alignment, caller);
+}
 /* Any pointer that a program gave, to the thread's cache or past it; reports
  * misuse and aborts. */
 void deallocate(void *p, bool cached);

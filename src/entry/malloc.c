@@ -357,7 +357,7 @@ static bool resize_extent(void *p, size_t size, bool zero)
 		return false;
 	/* A cached one would be somebody else's in part. */
 	if (unlikely(tcache_holds(p, entry)))
-		log_fatal("free(%p): double free", p);
+		log_double_free(p);
 	if (!arena_resize(p, class, &zeroed))
 		return false;
 	tcache_count_allocated(new_size);
@@ -492,13 +492,6 @@ void hak_free_aligned_sized(void *p, size_t alignment, size_t size)
 	hak_free(p);
 }
 
-ALWAYS_INLINE void *aligned_for(size_t size, size_t alignment, const void *caller)
-{
-	void *p = malloc_cached_aligned(size, alignment);
-
-	return likely(p) ? p : allocate_aligned(size, alignment, caller);
-}
-
 static NO_INLINE int posix_memalign_slow(void **out, size_t alignment, size_t size,
     const void *caller)
 {
@@ -529,7 +522,7 @@ HOT_PATH void *hak_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return aligned_for(size, alignment, __builtin_return_address(0));
+	return malloc_aligned_for(size, alignment, __builtin_return_address(0));
 }
 
 void *hak_memalign(size_t alignment, size_t size)
@@ -541,19 +534,19 @@ void *hak_memalign(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return aligned_for(size, alignment, __builtin_return_address(0));
+	return malloc_aligned_for(size, alignment, __builtin_return_address(0));
 }
 
 void *hak_valloc(size_t size)
 {
-	return aligned_for(size, PAGE, __builtin_return_address(0));
+	return malloc_aligned_for(size, PAGE, __builtin_return_address(0));
 }
 
 void *hak_pvalloc(size_t size)
 {
 	if (size > SIZE_MAX_ALLOWED - PAGE)
 		return out_of_memory();
-	return aligned_for(round_up(size ? size : 1, PAGE), PAGE,
+	return malloc_aligned_for(round_up(size ? size : 1, PAGE), PAGE,
 	    __builtin_return_address(0));
 }
 

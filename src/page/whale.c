@@ -486,10 +486,11 @@ void whale_yield(size_t bytes)
 	while (bytes > 0) {
 		lock_acquire(&whale_lock);
 		struct whale *w = oldest();
-		if (w)
-			w = now - w->freed_ms >= RESTS_MS ? evict(w, bytes) : NULL;
+		bool rests = w && now - w->freed_ms >= RESTS_MS;
+		if (rests)
+			w = evict(w, bytes);
 		lock_release(&whale_lock);
-		if (!w)
+		if (!rests)
 			return;
 		bytes -= bytes < w->mapped ? bytes : w->mapped;
 		whale_drop(w);
@@ -560,7 +561,7 @@ void whale_free(void *p)
 	struct whale *w = whale_of(p);
 	if (!w) {
 		lock_release(&whale_lock);
-		log_fatal("free(%p): double free", p);
+		log_double_free(p);
 	}
 	page_map_clear(&w->extent, false);
 	count(w, -1);

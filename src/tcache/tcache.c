@@ -356,7 +356,7 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 	if (tcache_push(t, class, object))
 		return;
 	if (unlikely(tcache_is_on_top(t->heads[class], object)))
-		log_fatal("free(%p): double free", object);
+		log_double_free(object);
 	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
 		/* All of it goes where the thread never allocates such. */

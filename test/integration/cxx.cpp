@@ -89,6 +89,20 @@ with_alignment(std::size_t size, std::size_t alignment)
 	::operator delete[](p, al, std::nothrow);
 }
 
+/* No alignment at all: undefined, but there must be as much room as was asked for. */
+static void
+with_no_power_of_two()
+{
+	volatile std::size_t size = 1047537, alignment = 16383;
+	std::align_val_t al{ alignment };
+	void *p;
+
+	used(p = ::operator new(size, al), size);
+	::operator delete(p, al);
+	used(p = ::operator new(size, al, std::nothrow), size);
+	::operator delete(p, al, std::nothrow);
+}
+
 static int handler_calls;
 
 static void
@@ -209,6 +223,7 @@ main()
 		for (std::size_t al = 8; al <= 65536; al *= 2)
 			with_alignment(size, al);
 	}
+	with_no_power_of_two();
 	out_of_memory();
 	library();
 	std::puts("cxx: ok");

@@ -13,7 +13,7 @@ main(void)
 		p = q;
 	}
 	hak_free(misused(p));
-	p = hak_realloc(opaque(p), 900 << 10);
+	p = hak_realloc(opaque(p), 60 << 10);
 	(void)p;
 	return 0;
 }

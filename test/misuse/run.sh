@@ -60,7 +60,8 @@ all() {
 	misuse foreign free_stack free_static free_code free_mmap \
 	    free_wild_high free_wild_top free_wild_low free_before_first
 	misuse double realloc_freed realloc_freed_large \
-	    realloc_freed_cached realloc_freed_below realloc_freed_whale
+	    realloc_freed_cached realloc_freed_below \
+	    realloc_freed_depot realloc_freed_whale
 	misuse interior realloc_interior
 	misuse foreign realloc_static
 }
