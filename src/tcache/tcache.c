@@ -44,9 +44,8 @@
 #define PARCEL_BYTES (64 * KiB)
 #define INBOX_BYTES (1 * MiB)
 
-/* Slow events between two looks at one bin and at contention. */
-#define COLLECT_EVENTS 64u
-#define JUDGE_EVENTS 128u
+/* Slow events between two looks at one bin, and at contention. */
+#define LOOK_EVENTS 64u
 /* Contention is judged over so many milliseconds and operations at least, and too much if
  * the thread waited for more than one in WAITED_SHARE of the former, or in more than one
  * in WAITS_SHARE of the latter (many threads, few processors, no caches: those that wait
@@ -554,18 +553,25 @@ void tcache_count(struct tcache *t)
 
 static void slow_event(struct tcache *t)
 {
-	t->slow_events++;
-	/* Waits are counted by the thread: another cache than its own says nothing. */
-	if (unlikely(t->slow_events % JUDGE_EVENTS == 0) && t == tcache_self)
-		judge_contention(t);
-	if (unlikely(flag_load(&arenas_in_use) != t->seen_in_use))
-		rejoin(t);
+	if (++t->slow_events % LOOK_EVENTS == 0)
+		collect_step(t);
 	if (unlikely(flag_load(&settings.layers) != t->seen_layers))
 		drop_stacks(t);
-	if (t->slow_events % COLLECT_EVENTS == 0) {
-		collect_step(t);
+}
+
+static void slow_alloc_event(struct tcache *t)
+{
+	slow_event(t);
+	/* By the distance: of frees and allocations in turn all multiples could be frees. */
+	if (unlikely(t->slow_events - t->looked_events >= LOOK_EVENTS)) {
+		t->looked_events = t->slow_events;
+		/* Waits are counted by the thread: another cache than its own says nothing. */
+		if (t == tcache_self)
+			judge_contention(t);
 		count_bytes(t);
 	}
+	if (unlikely(flag_load(&arenas_in_use) != t->seen_in_use))
+		rejoin(t);
 	if (unlikely(!inbox_is_empty(&t->arena->inbox)))
 		open_inbox(t);
 }
@@ -602,7 +608,7 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 	void *object;
 
 	tcache_enter(t);
-	slow_event(t);
+	slow_alloc_event(t);
 	object = tcache_pop(t, class);
 	if (unlikely(object != NULL)) {
 		tcache_leave(t);
@@ -684,10 +690,7 @@ void tcache_free_to(struct tcache *t, void *object, unsigned entry)
 		free_remote(t, object, entry);
 	} else {
 		tcache_enter(t);
-		if (++t->slow_events % COLLECT_EVENTS == 0)
-			collect_step(t);
-		if (unlikely(flag_load(&settings.layers) != t->seen_layers))
-			drop_stacks(t);
+		slow_event(t);
 		push_slow(t, entry % CLASSES, object);
 		tcache_leave(t);
 	}

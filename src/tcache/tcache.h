@@ -100,7 +100,7 @@ struct tcache {
 		uint64_t allocated_base, freed_base, peak_base;
 	} bytes;
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
-	unsigned slow_events;
+	unsigned slow_events, looked_events; /* all; when contention was last looked at */
 	size_t flushed;       /* objects */
 	uint64_t judged_ms;   /* when contention was last judged, */
 	size_t judged_operations;

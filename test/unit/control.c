@@ -470,6 +470,29 @@ START_TEST(thread_tcache_can_be_switched_off)
 }
 END_TEST
 
+/* What is looked at now and then is so where each allocation follows a free, and each of
+ * both is a slow event: whichever of them makes their number even. */
+START_TEST(slow_events_in_turn_are_looked_at)
+{
+	set_bool("thread.tcache.enabled", false);
+	void *object = hak_malloc(64), *other = hak_malloc(64);
+	for (int odd = 0; odd < 2; odd++) {
+		ck_assert_int_eq(hak_mallctl("thread.peak.reset", NULL, NULL, NULL, 0), 0);
+		void *held = hak_malloc(8 * MiB);
+		for (int i = 0; i < 1000; i++) {
+			hak_free(object);
+			object = hak_malloc(64);
+		}
+		hak_free(held);
+		ck_assert_uint_gt(get("thread.peak.read"), 7 * MiB);
+		hak_free(other);
+		other = NULL;
+	}
+	hak_free(object);
+	set_bool("thread.tcache.enabled", true);
+}
+END_TEST
+
 /* Frees right after stacks were given up: whatever their number, they go where there is
  * room. */
 START_TEST(frees_after_the_cache_came_back_lose_nothing)
@@ -859,6 +882,7 @@ int main(void)
 	ADD(what_others_freed_is_not_the_owners_free);
 	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
 	ADD(thread_tcache_can_be_switched_off);
+	ADD(slow_events_in_turn_are_looked_at);
 	ADD(frees_after_the_cache_came_back_lose_nothing);
 	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(what_rests_in_a_sleeping_threads_cache_is_taken);
