@@ -91,7 +91,8 @@ struct route route_of(const void *caller);
 /* One object. alignment: a power of two. zero: size bytes must read zero. NULL and
  * ENOMEM. */
 void *allocate(size_t size, size_t alignment, bool zero, struct route route);
-/* The same of the caller's route: what malloc_cached_aligned did not serve. */
+/* The same of the caller's route: what malloc_cached_aligned did not serve, or was not
+ * asked for. */
 void *allocate_aligned(size_t size, size_t alignment, const void *caller);
 ALWAYS_INLINE void *malloc_aligned_for(size_t size, size_t alignment, const void *caller)
 {

@@ -539,14 +539,14 @@ void *hak_memalign(size_t alignment, size_t size)
 
 void *hak_valloc(size_t size)
 {
-	return malloc_aligned_for(size, PAGE, __builtin_return_address(0));
+	return allocate_aligned(size, PAGE, __builtin_return_address(0));
 }
 
 void *hak_pvalloc(size_t size)
 {
 	if (size > SIZE_MAX_ALLOWED - PAGE)
 		return out_of_memory();
-	return malloc_aligned_for(round_up(size ? size : 1, PAGE), PAGE,
+	return allocate_aligned(round_up(size ? size : 1, PAGE), PAGE,
 	    __builtin_return_address(0));
 }
 
