@@ -70,6 +70,10 @@ count=0
 all ""
 all "tls_tiny:false,tls_l2:false,tls_l25:false,whale:false"
 
+# In a site's cache of the thread.
+export HAKMEM_CONF="site:*realloc_freed_cached*=site"
+misuse double realloc_freed_cached
+
 # No program is forgotten here.
 for file in "$srctest"/misuse/*.c; do
 	name=${file##*/}
