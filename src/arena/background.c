@@ -27,16 +27,20 @@
 #define SETTLE_MS 20
 /* Between two tries to start it. */
 #define RETRY_MS 1000
-/* After it was held off: programs change their identity there and back. */
+/* After it was held off: programs change their identity there and back; and after a fork,
+ * where what allocates next may be a program that counts its threads. */
 #define HELD_MS 100
+#define FORKED_MS 20
 /* What is waited for its end at most. */
 #define STOP_MS 1000
 
 AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
+static AO_t was_held; /* the last one was ended by a hold: what is freed starts it, too */
 static AO_t start_ms; /* of the process */
 /* Futexes the thread sleeps on. 1: asked since the last pass began; is it to end? */
 static unsigned asked, ending;
+static AO_t gives_all; /* at its end; set before ending is */
 enum { GOES_ON, ENDS, ENDS_FOR_GOOD };
 /* Who holds it may start the thread. Held with all signals blocked, as a handler may
  * change the process's identity. */
@@ -108,10 +112,15 @@ static void rest(bool left, bool busy, unsigned bell)
 	flag_store(&background_state, BACKGROUND_RUNNING);
 }
 
+static bool may_pass(void)
+{
+	return flag_load(&settings.background_thread) &&
+	    setting_ms(&settings.dirty_decay_ms) >= 0;
+}
+
 static bool pass(uint64_t now)
 {
-	if (!flag_load(&settings.background_thread) ||
-	    setting_ms(&settings.dirty_decay_ms) < 0)
+	if (!may_pass())
 		return false;
 	counter_add_owned(&runs, 1);
 	flag_store(&last_run_ms, now);
@@ -151,6 +160,9 @@ static void run(void)
 		bool busy = service && service->serve();
 		rest(left, busy, bell);
 	}
+	/* What it leaves nobody would give back before the program calls again. */
+	if (flag_load(&gives_all) && may_pass())
+		background_pass(true);
 	if (service)
 		service->bell = NULL;
 	flag_store(&background_state, AO_int_load_acquire(&ending) == ENDS_FOR_GOOD ?
@@ -187,6 +199,7 @@ static SLOW_PATH void start(bool amid)
 	if (holds || !AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
 	    BACKGROUND_STARTING))
 		return;
+	flag_store(&was_held, 0);
 	/* The last one saw it, or there would be no start. */
 	AO_int_compare_and_swap_full(&ending, ENDS, GOES_ON);
 	if (AO_int_load_acquire(&ending)) {
@@ -240,7 +253,12 @@ void background_summon(void)
 
 void background_ask(void)
 {
-	if (flag_load(&background_state) < BACKGROUND_RUNNING)
+	size_t state = flag_load(&background_state);
+
+	if (unlikely(state == BACKGROUND_NOT_RUNNING && flag_load(&was_held)) &&
+	    os_now_ms() >= flag_load(&retry_ms))
+		background_summon();
+	if (state < BACKGROUND_RUNNING)
 		return;
 	if (AO_int_fetch_and_add_full(&asked, 0) == 0) {
 		AO_int_store(&asked, 1);
@@ -302,7 +320,7 @@ void background_stop(void)
 	errno = saved;
 }
 
-bool background_hold(void)
+static bool hold(unsigned ms, bool give_all)
 {
 	int saved = errno;
 
@@ -314,7 +332,9 @@ bool background_hold(void)
 	start_lock_release();
 	if (!thread_is_hidden())
 		return true;
-	flag_store(&retry_ms, os_now_ms() + HELD_MS);
+	flag_store(&retry_ms, os_now_ms() + ms);
+	flag_store(&was_held, 1);
+	flag_store(&gives_all, give_all);
 	AO_int_compare_and_swap_full(&ending, GOES_ON, ENDS);
 	wake_to_end();
 	/* Within a second: it may wait for what we hold ourselves, where this is called
@@ -322,6 +342,16 @@ bool background_hold(void)
 	thread_join();
 	errno = saved;
 	return true;
+}
+
+bool background_hold(void)
+{
+	return hold(HELD_MS, false);
+}
+
+bool background_hold_for_fork(void)
+{
+	return thread_is_alone() && thread_is_hidden() && hold(FORKED_MS, true);
 }
 
 void background_release(void)
@@ -343,6 +373,7 @@ void background_show(void)
 void background_after_fork_in_child(void)
 {
 	lock_init(&start_lock);
+	flag_store(&was_held, 0);
 	holds = 0;
 	started_by = getpid();
 	thread_forget();

@@ -4,7 +4,8 @@
  * itself once the process is large or old enough, and sleeps for good while
  * there is nothing to do.
  *
- * It is started by allocating paths alone, and for who asks from outside. glibc frees memory under the lock of its
+ * It is started by allocating paths alone, and for who asks from outside. (Where it is
+ * hidden and was only held off, also by what is freed.) glibc frees memory under the lock of its
  * stack cache (stacks of ended threads), which pthread_create needs, and allocates
  * none there. Where the thread need not be known to libc it is not (page/thread.h).
  */
@@ -75,6 +76,9 @@ void background_stop(void);
  * again when it is next due. False: this process may have none, and there is nothing to
  * release. May be called by a signal handler. */
 bool background_hold(void);
+/* The same where the program has no thread but the caller: to it the process is one of a
+ * single thread, and it may count them after the fork. (python 3.12 does, and warns.) */
+bool background_hold_for_fork(void);
 void background_release(void);
 /* From now on the thread may run code of the program's: libc must know of it. */
 void background_show(void);

@@ -3,8 +3,8 @@
  * background thread is one that libc may not know of (page/thread.h): it ends before
  * the change, and a later slow path starts it anew. So it does before a change of
  * namespaces, some of which the kernel allows to processes of one thread alone, and
- * around _Fork, whose child must not find a lock that it held. (fork's handlers take the
- * locks instead.)
+ * around _Fork, whose child must not find a lock that it held. (fork's handlers end it
+ * themselves where it is the only other thread, and else take the locks.)
  *
  * A process that filters its system calls (seccomp) loses it for good: a filter knows of
  * what the program calls, and may end the process for the rest. Those that go past

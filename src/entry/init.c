@@ -52,45 +52,65 @@ SLOW_PATH void entry_init(void)
 	lock_release(&init_lock);
 }
 
+/* Of the fork that goes on: nobody is there who might hold a lock, so none is taken; to
+ * write to them would cost the page of each a copy, in the parent and in the child. */
+static bool forks_alone;
+static bool background_is_held;
+
 /* The locks in their order (arena/arena.h); what is made under them is whole
  * when the process splits. */
 static void before_fork(void)
 {
-	lock_acquire(&init_lock);
-	lock_acquire(&control_lock);
-	lock_acquire(&site_lock);
-	lock_acquire(&tcaches_lock);
-	arenas_lock_all();
-	lock_acquire(&page_heap_lock);
-	lock_acquire(&whale_lock);
-	lock_acquire(&page_map_lock);
-	lock_acquire(&metadata_lock);
+	bool held = background_hold_for_fork();
+	bool alone = thread_is_alone() && !thread_is_hidden();
+
+	if (!alone) {
+		lock_acquire(&init_lock);
+		lock_acquire(&control_lock);
+		lock_acquire(&site_lock);
+		lock_acquire(&tcaches_lock);
+		arenas_lock_all();
+		lock_acquire(&page_heap_lock);
+		lock_acquire(&whale_lock);
+		lock_acquire(&page_map_lock);
+		lock_acquire(&metadata_lock);
+	}
+	background_is_held = held;
+	forks_alone = alone;
 }
 
 static void after_fork_in_parent(void)
 {
-	lock_release(&metadata_lock);
-	lock_release(&page_map_lock);
-	lock_release(&whale_lock);
-	lock_release(&page_heap_lock);
-	arenas_unlock_all();
-	lock_release(&tcaches_lock);
-	lock_release(&site_lock);
-	lock_release(&control_lock);
-	lock_release(&init_lock);
+	bool held = background_is_held;
+
+	if (!forks_alone) {
+		lock_release(&metadata_lock);
+		lock_release(&page_map_lock);
+		lock_release(&whale_lock);
+		lock_release(&page_heap_lock);
+		arenas_unlock_all();
+		lock_release(&tcaches_lock);
+		lock_release(&site_lock);
+		lock_release(&control_lock);
+		lock_release(&init_lock);
+	}
+	if (held)
+		background_release();
 }
 
 static void after_fork_in_child(void)
 {
-	lock_init(&metadata_lock);
-	lock_init(&page_map_lock);
-	lock_init(&whale_lock);
-	lock_init(&page_heap_lock);
-	arenas_after_fork_in_child();
-	tcaches_after_fork_in_child();
-	lock_init(&site_lock);
-	lock_init(&control_lock);
-	lock_init(&init_lock);
+	if (!forks_alone) {
+		lock_init(&metadata_lock);
+		lock_init(&page_map_lock);
+		lock_init(&whale_lock);
+		lock_init(&page_heap_lock);
+		arenas_after_fork_in_child();
+		lock_init(&site_lock);
+		lock_init(&control_lock);
+		lock_init(&init_lock);
+	}
+	tcaches_after_fork_in_child(forks_alone);
 	background_after_fork_in_child();
 }
 

@@ -28,7 +28,8 @@ size_t decay_limit(struct decay *decay, ssize_t decay_ms, uint64_t now_ms,
 	if (decay_ms <= 0)
 		return decay_ms < 0 ? unused : 0;
 	uint64_t step = (uint64_t)decay_ms / DECAY_STEPS + 1;
-	if (!decay->step_end_ms)
+	/* Or it was begun when steps were longer. */
+	if (!decay->step_end_ms || decay->step_end_ms > now_ms + step)
 		decay->step_end_ms = now_ms + step;
 	if (now_ms < decay->step_end_ms)
 		return unused;

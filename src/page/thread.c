@@ -13,6 +13,9 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
 
 #include "base/atomic.h"
 #include "base/bits.h"
@@ -51,9 +54,16 @@ static bool start_known_of(size_t stack_bytes)
 	return error == 0 || (error == EINVAL && stack_bytes && start_known_of(0));
 }
 
-#if THREAD_CAN_HIDE
-#include <sys/single_threaded.h>
+bool thread_is_alone(void)
+{
+#if __has_include(<sys/single_threaded.h>)
+	return __libc_single_threaded;
+#else
+	return false;
+#endif
+}
 
+#if THREAD_CAN_HIDE
 /* What libc keeps where the thread pointer points (x86-64): itself, the thread's
  * data, and up to HEADER_BYTES what compiled code reads, as the stack protector's
  * value. The kernel's thread number lies further up, at no documented place. */
@@ -186,7 +196,7 @@ static bool start_hidden(void)
 /* To hide is of no use in a program that has threads. */
 static bool start_hidden_if_alone(void)
 {
-	if (!__libc_single_threaded)
+	if (!thread_is_alone())
 		return false;
 	/* Anew: a library that was loaded since may have taken some. */
 	tls_bytes = find_tls();

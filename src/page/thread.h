@@ -47,6 +47,8 @@ bool thread_start_amid(void (*run)(void));
 /* Once at the start, on the program's first thread; nothing else holds the dynamic
  * linker's lock. */
 void thread_init(void);
+/* Has the program no thread but the caller, for all that libc knows? */
+bool thread_is_alone(void);
 /* Does libc not know of the thread that was started last? */
 bool thread_is_hidden(void);
 /* Wait for the end of a hidden thread; false: not within a second. */

@@ -1088,11 +1088,16 @@ static void repair(struct tcache *t)
 	flag_store(&t->is_entered, 0);
 }
 
-void tcaches_after_fork_in_child(void)
+void tcaches_after_fork_in_child(bool was_alone)
 {
 	struct tcache *own = tcache_self;
 	struct link *l = tcaches.next;
 
+	if (was_alone) {
+		if (own != &tcache_none && own->tid)
+			own->tid = 0;
+		return;
+	}
 	lock_init(&tcaches_lock);
 	while (l != &tcaches) {
 		struct tcache *t = container_of(l, struct tcache, link);

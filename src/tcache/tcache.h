@@ -222,8 +222,8 @@ bool tcaches_take_resting(bool all, bool may_fence);
 
 /* In the child of fork, after the arenas: the other threads' caches are left as
  * they are, since nobody can tell what those threads were doing; what lay in them
- * stays allocated. */
-void tcaches_after_fork_in_child(void);
+ * stays allocated. was_alone: there were none, and nobody held a lock. */
+void tcaches_after_fork_in_child(bool was_alone);
 
 /* visit is called with tcaches_lock held. hits, misses: of caches that are gone. */
 struct tcache_view;

@@ -116,6 +116,18 @@ START_TEST(decay_lets_go_of_all_after_its_time_and_of_nothing_at_first)
 }
 END_TEST
 
+START_TEST(decay_follows_a_shorter_time)
+{
+	struct decay decay = { 0 };
+	size_t unused = 1000;
+
+	ck_assert_uint_eq(decay_limit(&decay, 600000, 1, unused), unused);
+	for (uint64_t now = 100; now < 800; now += 20)
+		unused = decay_limit(&decay, 300, now, unused);
+	ck_assert_uint_eq(unused, 0);
+}
+END_TEST
+
 START_TEST(os_purged_memory_reads_zero_even_where_it_is_locked)
 {
 	size_t size = 4 * PAGE;
@@ -837,6 +849,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("bits", bits_all_set_sees_each_bit, 0);
 	ADD("lock", lock_excludes_and_counts, 0);
 	ADD("decay", decay_lets_go_of_all_after_its_time_and_of_nothing_at_first, 0);
+	ADD("decay", decay_follows_a_shorter_time, 0);
 	ADD("os", os_purged_memory_reads_zero_even_where_it_is_locked, 0);
 	ADD("bin", bin_asks_for_the_background_thread_when_the_depot_fills, 0);
 	ADD("arena", arena_sees_that_a_parcel_brings_what_is_not_its_own, SIGABRT);
