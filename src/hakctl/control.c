@@ -80,10 +80,17 @@ static int complain_answer(const struct target *target, const char *what, int er
 static int ask(struct target *target, enum mailbox_command command, const char *name,
     const char *value, char *reply)
 {
+	static pid_t silent;
 	size_t length;
+
+	/* Who did not answer once is not waited for again. */
+	if (silent == target->pid)
+		return ETIMEDOUT;
 	/* To give back a large heap takes seconds; to read does not. */
 	int error = target_ask(target, command, name, value, reply, &length,
 	    command == MAILBOX_GET ? WAIT_READ_MS : WAIT_ACT_MS);
+	if (error == ETIMEDOUT)
+		silent = target->pid;
 
 	/* A reply is text here, and goes to a terminal. */
 	format_printable_lines(reply);
