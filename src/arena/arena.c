@@ -301,11 +301,16 @@ static bool is_over_limit(const struct arena *arena)
 	return limit && live_bytes(arena) > limit;
 }
 
+ssize_t arena_decay_ms(const struct arena *arena)
+{
+	return setting_ms(flag_load(&arena->dirty_decay_ms) == ARENA_INHERITS ?
+	    &settings.dirty_decay_ms : &arena->dirty_decay_ms);
+}
+
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all)
 {
 	bool left = false;
-	ssize_t decay_ms = setting_ms(flag_load(&arena->dirty_decay_ms) ==
-	    ARENA_INHERITS ? &settings.dirty_decay_ms : &arena->dirty_decay_ms);
+	ssize_t decay_ms = arena_decay_ms(arena);
 
 	all |= is_over_limit(arena);
 	arena_drain_inbox(arena);

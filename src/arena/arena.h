@@ -95,6 +95,8 @@ static inline size_t arena_parcel_objects(const struct arena *arena,
 void arena_drain_inbox(struct arena *arena);
 /* bin_purge over the arena; true while something is left to age. */
 bool arena_purge(struct arena *arena, uint64_t now_ms, bool all);
+/* Its own decay time, or that of all. */
+ssize_t arena_decay_ms(const struct arena *arena);
 
 void arenas_lock_all(void);
 void arenas_unlock_all(void);

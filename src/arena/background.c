@@ -27,29 +27,38 @@
 #define SETTLE_MS 20
 /* Between two tries to start it. */
 #define RETRY_MS 1000
-/* After it was held off: programs change their identity there and back; and after a fork,
- * where what allocates next may be a program that counts its threads. */
+/* After it was held off no allocation starts it for so long: programs change their
+ * identity there and back, and may count their threads after a fork. Nor does another
+ * fork end it: what is freed between many forks would go back at each. */
 #define HELD_MS 100
-#define FORKED_MS 20
+/* Whoever had it started wants it for a while. */
+#define SUMMONED_MS 1000
+/* A fork waits while so much is given back, some ms, and no longer. */
+#define FORK_GIVES_BYTES (64 * MiB)
+/* What is freed starts one that was held off: at that many asks, of 256 KiB each, or where
+ * so much is free. (The first asks may be for what was before.) */
+#define HELD_ASKS 4u
+#define HELD_BYTES (1 * MiB)
 /* What is waited for its end at most. */
 #define STOP_MS 1000
 
 AO_t background_state = BACKGROUND_NOT_ALLOWED;
 static AO_t retry_ms; /* no start before then */
-static AO_t was_held; /* the last one was ended by a hold: what is freed starts it, too */
+static AO_t held_asks; /* the last one was ended by a hold: as many start it; else 0 */
 static AO_t start_ms; /* of the process */
 /* Futexes the thread sleeps on. 1: asked since the last pass began; is it to end? */
 static unsigned asked, ending;
-static AO_t gives_all; /* at its end; set before ending is */
+static AO_t gives_all; /* at its end; set before ending becomes ENDS */
 enum { GOES_ON, ENDS, ENDS_FOR_GOOD };
 /* Who holds it may start the thread. Held with all signals blocked, as a handler may
  * change the process's identity. */
 static struct lock start_lock = LOCK_INITIALIZER;
-static sigset_t unblocked; /* of who holds it; under start_lock, as the next four */
+static sigset_t unblocked; /* of who holds it; under start_lock, as the next five */
 static pid_t started_by;   /* the process that may, or did */
 static unsigned holds;     /* none starts while there are some */
 static bool must_show;     /* the program's code may run on it: libc must know it */
 static bool is_summoned;   /* somebody waits for it */
+static uint64_t kept_until; /* ms; no fork ends it before then */
 static AO_t runs, first_run_ms, last_run_ms;
 
 /* Of the layers above; set before there is a second thread. */
@@ -143,7 +152,7 @@ static void run(void)
 		service->start();
 	for (;;) {
 		uint64_t now = os_now_ms();
-		/* Pairs with the add in background_ask, both read-modify-writes of
+		/* Pairs with the add in ring, both read-modify-writes of
 		 * one word: if the add came first this pass sees what was freed,
 		 * else the add reads 0 and wakes us. */
 		bool was_asked = AO_int_fetch_and_add_full(&asked, 0) != 0;
@@ -194,12 +203,16 @@ static void start_lock_release(void)
 }
 
 /* Holds start_lock. */
-static SLOW_PATH void start(bool amid)
+enum starter { BY_ALLOCATION, BY_FREE, SUMMONED };
+static SLOW_PATH void start(enum starter starter)
 {
+	size_t held_before = flag_load(&held_asks);
+
 	if (holds || !AO_compare_and_swap(&background_state, BACKGROUND_NOT_RUNNING,
 	    BACKGROUND_STARTING))
 		return;
-	flag_store(&was_held, 0);
+	flag_store(&held_asks, 0);
+	flag_store(&gives_all, 0);
 	/* The last one saw it, or there would be no start. */
 	AO_int_compare_and_swap_full(&ending, ENDS, GOES_ON);
 	if (AO_int_load_acquire(&ending)) {
@@ -207,9 +220,12 @@ static SLOW_PATH void start(bool amid)
 		return;
 	}
 	started_by = getpid();
-	is_summoned = amid;
-	if (amid ? thread_start_amid(run) : thread_start(run, !must_show))
+	is_summoned = starter == SUMMONED;
+	if (is_summoned)
+		kept_until = os_now_ms() + SUMMONED_MS;
+	if (starter == BY_ALLOCATION ? thread_start(run, !must_show) : thread_start_amid(run))
 		return;
+	flag_store(&held_asks, held_before);
 	/* There can be no thread now (a limit): decay goes on from the slow
 	 * paths, and one of them tries again. */
 	flag_store(&retry_ms, os_now_ms() + RETRY_MS);
@@ -236,34 +252,65 @@ void background_start_or_wake(bool large)
 	}
 	if (!is_worth_it(large) || !start_lock_acquire(false))
 		return;
-	start(false);
+	start(BY_ALLOCATION);
 	start_lock_release();
 }
 
-void background_summon(void)
+static SLOW_PATH void start_amid(enum starter starter)
 {
 	/* In a child of vfork(2), or a raw one, the thread would be the parent's. */
 	if (!flag_load(&settings.background_thread) || started_by != getpid() ||
 	    !start_lock_acquire(false))
 		return;
 	if (!must_show)
-		start(true);
+		start(starter);
+	else
+		flag_store(&held_asks, 0); /* an allocation will */
 	start_lock_release();
+}
+
+void background_summon(void)
+{
+	start_amid(SUMMONED);
+}
+
+static size_t free_bytes(void)
+{
+	struct page_heap_stats heap;
+	struct whale_stats whales;
+
+	page_heap_stats(&heap);
+	whale_stats(&whales);
+	return heap.dirty + heap.muzzy + whales.cached_bytes;
+}
+
+/* Not after a time: this may be the program's last call for long. */
+static SLOW_PATH void ask_held(void)
+{
+	size_t asks = flag_load(&held_asks);
+
+	if (asks > 1 && free_bytes() < HELD_BYTES)
+		flag_store(&held_asks, asks - 1);
+	else
+		start_amid(BY_FREE);
+}
+
+static void ring(void)
+{
+	if (AO_int_fetch_and_add_full(&asked, 0) == 0) {
+		AO_int_store(&asked, 1);
+		futex_wake(&asked, 1);
+	}
 }
 
 void background_ask(void)
 {
 	size_t state = flag_load(&background_state);
 
-	if (unlikely(state == BACKGROUND_NOT_RUNNING && flag_load(&was_held)) &&
-	    os_now_ms() >= flag_load(&retry_ms))
-		background_summon();
-	if (state < BACKGROUND_RUNNING)
-		return;
-	if (AO_int_fetch_and_add_full(&asked, 0) == 0) {
-		AO_int_store(&asked, 1);
-		futex_wake(&asked, 1);
-	}
+	if (state >= BACKGROUND_RUNNING)
+		ring();
+	else if (unlikely(state == BACKGROUND_NOT_RUNNING && flag_load(&held_asks)))
+		ask_held();
 }
 
 struct background_stats background_stats(void)
@@ -290,7 +337,7 @@ void background_allow(void)
 static void wake_to_end(void)
 {
 	futex_wake(&ending, 1);
-	background_ask();
+	ring();
 }
 
 void background_end(void)
@@ -320,38 +367,63 @@ void background_stop(void)
 	errno = saved;
 }
 
-static bool hold(unsigned ms, bool give_all)
+/* None starts from now on. */
+static bool hold_off(void)
 {
-	int saved = errno;
-
 	/* As in background_stop. The thread itself changes what is its own alone. */
 	if (started_by != getpid() || is_background)
 		return false;
 	start_lock_acquire(true);
 	holds++;
 	start_lock_release();
-	if (!thread_is_hidden())
-		return true;
-	flag_store(&retry_ms, os_now_ms() + ms);
-	flag_store(&was_held, 1);
-	flag_store(&gives_all, give_all);
+	return true;
+}
+
+static void end_for_a_while(bool for_fork)
+{
+	int saved = errno;
+	uint64_t until = os_now_ms() + HELD_MS;
+
+	flag_store(&retry_ms, until);
+	flag_store(&held_asks, HELD_ASKS);
+	flag_store(&gives_all, for_fork);
+	if (for_fork)
+		kept_until = until;
 	AO_int_compare_and_swap_full(&ending, GOES_ON, ENDS);
 	wake_to_end();
 	/* Within a second: it may wait for what we hold ourselves, where this is called
 	 * by a signal handler that interrupts the allocator. Then it ends later. */
 	thread_join();
 	errno = saved;
-	return true;
 }
 
 bool background_hold(void)
 {
-	return hold(HELD_MS, false);
+	if (!hold_off())
+		return false;
+	if (thread_is_hidden())
+		end_for_a_while(false);
+	return true;
+}
+
+/* Is it no loss if all that is free goes now, and the thread? */
+static bool may_end_for_fork(void)
+{
+	if (os_now_ms() < kept_until || setting_ms(&settings.muzzy_decay_ms) < 0)
+		return false;
+	for (unsigned id = 1; id <= arenas_max(); id++)
+		if (arena_get(id) && arena_decay_ms(arena_get(id)) < 0 && may_pass())
+			return false;
+	return free_bytes() <= FORK_GIVES_BYTES;
 }
 
 bool background_hold_for_fork(void)
 {
-	return thread_is_alone() && thread_is_hidden() && hold(FORKED_MS, true);
+	if (!thread_is_alone() || !hold_off())
+		return false;
+	if (thread_is_hidden() && may_end_for_fork())
+		end_for_a_while(true);
+	return true;
 }
 
 void background_release(void)
@@ -373,7 +445,7 @@ void background_show(void)
 void background_after_fork_in_child(void)
 {
 	lock_init(&start_lock);
-	flag_store(&was_held, 0);
+	flag_store(&held_asks, 0);
 	holds = 0;
 	started_by = getpid();
 	thread_forget();

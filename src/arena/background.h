@@ -76,8 +76,9 @@ void background_stop(void);
  * again when it is next due. False: this process may have none, and there is nothing to
  * release. May be called by a signal handler. */
 bool background_hold(void);
-/* The same where the program has no thread but the caller: to it the process is one of a
- * single thread, and it may count them after the fork. (python 3.12 does, and warns.) */
+/* The same where the program has no thread but the caller, for a fork: what is free goes
+ * back first, and what is freed later starts the thread, too. It stays where that is much,
+ * or where somebody outside had it started lately: see thread_is_hidden. */
 bool background_hold_for_fork(void);
 void background_release(void);
 /* From now on the thread may run code of the program's: libc must know of it. */

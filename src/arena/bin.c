@@ -447,6 +447,8 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all)
 	}
 	bool left = bin_depot_objects(bin) || !list_empty(&bin->empty) ||
 	    !list_empty(&bin->to_purge);
+	if (all || !left)
+		bin->freed_bytes = 0;
 	lock_release(&bin->lock);
 	return left;
 }

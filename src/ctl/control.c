@@ -89,6 +89,9 @@ static int milliseconds(AO_t *setting, struct call *c)
 	if (c->action == WRITE && (ms < -1 || ms > 86400000))
 		return EINVAL;
 	int error = word(setting, c);
+	/* Where there is no thread, too, a shorter time is in effect at once. */
+	if (c->action == WRITE && !error)
+		background_pass(false);
 	background_ask();
 	return error;
 }

@@ -52,10 +52,12 @@ SLOW_PATH void entry_init(void)
 	lock_release(&init_lock);
 }
 
-/* Of the fork that goes on: nobody is there who might hold a lock, so none is taken; to
- * write to them would cost the page of each a copy, in the parent and in the child. */
+/* Of the fork that goes on: nobody else is there who might hold a lock, so none is taken; to
+ * write to them would cost the page of each a copy, in the parent and in the child. (A
+ * signal handler may have interrupted a holder, who goes on in both.) */
 static bool forks_alone;
-static bool background_is_held;
+/* By forks; a handler of a signal that came during one may fork, too. */
+static unsigned background_holds;
 
 /* The locks in their order (arena/arena.h); what is made under them is whole
  * when the process splits. */
@@ -75,14 +77,15 @@ static void before_fork(void)
 		lock_acquire(&page_map_lock);
 		lock_acquire(&metadata_lock);
 	}
-	background_is_held = held;
+	background_holds += held;
 	forks_alone = alone;
 }
 
 static void after_fork_in_parent(void)
 {
-	bool held = background_is_held;
+	unsigned holds = background_holds;
 
+	background_holds -= holds > 0;
 	if (!forks_alone) {
 		lock_release(&metadata_lock);
 		lock_release(&page_map_lock);
@@ -94,7 +97,7 @@ static void after_fork_in_parent(void)
 		lock_release(&control_lock);
 		lock_release(&init_lock);
 	}
-	if (held)
+	if (holds)
 		background_release();
 }
 
@@ -110,6 +113,7 @@ static void after_fork_in_child(void)
 		lock_init(&control_lock);
 		lock_init(&init_lock);
 	}
+	background_holds = 0;
 	tcaches_after_fork_in_child(forks_alone);
 	background_after_fork_in_child();
 }

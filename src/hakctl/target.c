@@ -37,13 +37,14 @@
 #define SEGMENTS_MAX 64
 /* While waiting: how often to look whether the process is still there. */
 #define LOOK_MS 20
-/* And whether its thread is: it ends when the process changes its identity. */
+/* And whether its thread is: it ends when the process changes its identity
+ * or forks. */
 #define THREAD_MS 500
 /* Another hakctl that summons holds a process as a debugger does, and for less. */
 #define SUMMONED_MS 500
 /* How often a process is had to start its thread, and what is waited for it the first
- * time, twice as long each time after: one that changes its identity again and again ends
- * it, and not in our rhythm. */
+ * time, twice as long each time after: one that changes its identity or forks again and
+ * again ends it, and not in our rhythm. */
 #define SUMMONS 6
 #define SUMMON_MS 25
 

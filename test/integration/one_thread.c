@@ -111,16 +111,40 @@ static void with_callback(long parents)
 	CHECK(!__libc_single_threaded);
 }
 
+/* Looking allocates nothing. */
+static void check_is_alone(void)
+{
+	CHECK(proc_kib("/proc/self/status", "\nThreads:") == 1);
+}
+
+static pid_t start_child(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		check_is_alone();
+		wait_for_thread(0);
+		_exit(0);
+	}
+	check_is_alone();
+	return pid;
+}
+
+static void set_decay(ssize_t ms)
+{
+	CHECK(hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof(ms)) == 0);
+}
+
 /* To a program of one thread that forks the process has one: what it counts right after
  * says so (python 3.12 warns of two). What was free goes before, and what is freed later
  * goes in time, as by the thread that ended: without a call that allocates. */
 static void with_fork(void)
 {
 	static void *held[40000], *freed[5000];
-	ssize_t late = 600000, soon = 300;
 	int status;
 
-	CHECK(hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &late, sizeof(late)) == 0);
+	set_decay(600000);
 	for (int i = 0; i < 40000; i++) {
 		held[i] = opaque(malloc(1000));
 		memset(held[i], 1, 1000);
@@ -133,18 +157,16 @@ static void with_fork(void)
 	for (int i = 0; i < 5000; i++)
 		free(freed[i]);
 	double before = resident_mib();
-	pid_t pid = fork();
-	CHECK(pid >= 0);
-	if (pid == 0) {
-		CHECK(find(0).tid == 0);
-		wait_for_thread(0);
-		_exit(0);
-	}
-	CHECK(find(0).tid == 0);
+	pid_t pid = start_child();
 	CHECK(HAVE_SANITIZER || resident_mib() < before - 30);
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-	CHECK(hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &soon, sizeof(soon)) == 0);
+
+	set_decay(300);
+	wait_for_thread(0);
+	/* So soon after another a fork leaves the thread. */
+	usleep(200000);
 	before = resident_mib();
+	pid = start_child();
 	for (int i = 0; i < 40000; i++)
 		free(held[i]);
 	double start = now();
@@ -152,6 +174,38 @@ static void with_fork(void)
 		CHECK(now() - start < 10);
 		usleep(10000);
 	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static volatile sig_atomic_t forks;
+
+static void fork_again(int unused)
+{
+	pid_t pid = fork();
+
+	(void)unused;
+	if (pid == 0)
+		_exit(0);
+	CHECK(pid > 0);
+	forks++;
+}
+
+/* A signal that comes during a fork is handled when fork's handlers are not done. */
+static void with_fork_in_handler(void)
+{
+	CHECK(signal(SIGUSR1, fork_again) != SIG_ERR);
+	for (int i = 0; i < 200; i++) {
+		pid_t pid = fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			kill(getppid(), SIGUSR1);
+			_exit(0);
+		}
+		while (waitpid(-1, NULL, 0) >= 0 || errno == EINTR)
+			;
+	}
+	CHECK(forks > 0);
+	wait_for_thread(0);
 }
 
 int main(void)
@@ -179,6 +233,7 @@ int main(void)
 	if (getuid() == 0)
 		in_child(as_other, next.tid);
 	with_fork();
+	with_fork_in_handler();
 	CHECK(__libc_single_threaded);
 	printf("one_thread: passed\n");
 	return 0;
