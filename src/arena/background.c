@@ -202,8 +202,9 @@ static void start_lock_release(void)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* Holds start_lock. */
 enum starter { BY_ALLOCATION, BY_FREE, SUMMONED };
+
+/* Holds start_lock. */
 static SLOW_PATH void start(enum starter starter)
 {
 	size_t held_before = flag_load(&held_asks);
@@ -411,9 +412,11 @@ static bool may_end_for_fork(void)
 {
 	if (os_now_ms() < kept_until || setting_ms(&settings.muzzy_decay_ms) < 0)
 		return false;
-	for (unsigned id = 1; id <= arenas_max(); id++)
-		if (arena_get(id) && arena_decay_ms(arena_get(id)) < 0 && may_pass())
+	for (unsigned id = 1; may_pass() && id <= arenas_max(); id++) {
+		struct arena *arena = arena_get(id);
+		if (arena && arena_decay_ms(arena) < 0)
 			return false;
+	}
 	return free_bytes() <= FORK_GIVES_BYTES;
 }
 

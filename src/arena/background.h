@@ -5,9 +5,9 @@
  * there is nothing to do.
  *
  * It is started by allocating paths alone, and for who asks from outside. (Where it is
- * hidden and was only held off, also by what is freed.) glibc frees memory under the lock of its
- * stack cache (stacks of ended threads), which pthread_create needs, and allocates
- * none there. Where the thread need not be known to libc it is not (page/thread.h).
+ * hidden and was only held off, also by what is freed.) glibc frees memory under the
+ * lock of its stack cache (stacks of ended threads), which pthread_create needs, and
+ * allocates none there. Where the thread need not be known to libc it is not (page/thread.h).
  */
 #ifndef HAK_ARENA_BACKGROUND_H
 #define HAK_ARENA_BACKGROUND_H

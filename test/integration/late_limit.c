@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 
 #define ROOM (64 * MIB)
+/* Its slabs have no colours: those of 1,024 bytes give one slot of 16 to that. */
+#define OBJECT 896
 /* More whales than the map keeps room for. */
 #define WHALES 40
 #define WHALE ((size_t)1 << 30)
@@ -44,14 +46,12 @@ use(bool libc)
 		CHECK(p != MAP_FAILED);
 		munmap(p, 16 * MIB);
 	}
-	for (n = 0; (held[n] = opaque(malloc(1000))) != NULL; n++)
-		memset(held[n], n & 0xff, 1000);
+	for (n = 0; (held[n] = opaque(malloc(OBJECT))) != NULL; n++)
+		memset(held[n], n & 0xff, OBJECT);
 	CHECK(errno == ENOMEM);
-	/* What is left of the map takes 9 MiB, and of each slab of 16 KiB one slot is its
-	 * colour's. */
-	CHECK((size_t)n * 1000 > ROOM / 3 * 2);
+	CHECK((size_t)n * OBJECT > ROOM / 4 * 3);
 	for (i = 0; i < n; i++) {
-		CHECK(((unsigned char *)held[i])[999] == (i & 0xff));
+		CHECK(((unsigned char *)held[i])[OBJECT - 1] == (i & 0xff));
 		free(held[i]);
 	}
 	p = opaque(malloc(ROOM / 2));

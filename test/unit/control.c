@@ -493,6 +493,26 @@ START_TEST(slow_events_in_turn_are_looked_at)
 }
 END_TEST
 
+/* By the thread that sets it: there may be no other. */
+START_TEST(a_decay_time_is_in_effect_at_once)
+{
+	static void *p[500];
+	int64_t ms = 0;
+
+	set_bool("background_thread", false);
+	for (int i = 0; i < 500; i++)
+		p[i] = hak_malloc(8000);
+	for (int i = 0; i < 500; i++)
+		hak_free(p[i]);
+	ck_assert_uint_gt(get("stats.dirty"), 0);
+	ck_assert_int_eq(hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof(ms)), 0);
+	ck_assert_uint_eq(get("stats.dirty"), 0);
+	ms = 5000;
+	hak_mallctl("arenas.dirty_decay_ms", NULL, NULL, &ms, sizeof(ms));
+	set_bool("background_thread", true);
+}
+END_TEST
+
 /* Frees right after stacks were given up: whatever their number, they go where there is
  * room. */
 START_TEST(frees_after_the_cache_came_back_lose_nothing)
@@ -883,6 +903,7 @@ int main(void)
 	ADD(a_layer_goes_off_and_on_while_it_is_in_use);
 	ADD(thread_tcache_can_be_switched_off);
 	ADD(slow_events_in_turn_are_looked_at);
+	ADD(a_decay_time_is_in_effect_at_once);
 	ADD(frees_after_the_cache_came_back_lose_nothing);
 	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(what_rests_in_a_sleeping_threads_cache_is_taken);
