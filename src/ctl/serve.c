@@ -267,16 +267,25 @@ static uint8_t granule_use(const void *p)
 
 static void map_fill(const struct chunk_view *view, struct map_chunk *chunk)
 {
+	unsigned covered = 0; /* granules yet to come of what the last entry describes */
+
 	chunk->base = (uintptr_t)view->base;
 	for (unsigned g = 0; g < CHUNK_GRANULES; g++) {
 		uint64_t bit = (uint64_t)1 << g % 64;
 		const char *p = view->base + g * GRANULE;
 		unsigned class = page_map_get(p) % CLASSES;
-		bool is_free = view->free[g / 64] & bit || class == CLASS_NONE;
-		chunk->used[g] = is_free ? 0 : granule_use(p);
-		chunk->class[g] = (uint8_t)(!is_free ? class :
-		    view->dirty[g / 64] & bit ? MAP_DIRTY :
-		    view->muzzy[g / 64] & bit ? MAP_MUZZY : MAP_CLEAN);
+		if (class != CLASS_NONE)
+			covered = size_classes[class].slots == 1 ? size_classes[class].granules : 1;
+		if (view->free[g / 64] & bit || covered == 0) {
+			covered = 0;
+			chunk->used[g] = 0;
+			chunk->class[g] = view->dirty[g / 64] & bit ? MAP_DIRTY :
+			    view->muzzy[g / 64] & bit ? MAP_MUZZY : MAP_CLEAN;
+			continue;
+		}
+		covered--;
+		chunk->used[g] = class != CLASS_NONE ? granule_use(p) : chunk->used[g - 1];
+		chunk->class[g] = class != CLASS_NONE ? (uint8_t)class : chunk->class[g - 1];
 	}
 }
 

@@ -250,12 +250,15 @@ static AO_t *slot_of(size_t granule)
 	return leaf ? &leaf[granule & (((size_t)1 << LG_LEAF) - 1)] : NULL;
 }
 
-/* Extents of more than one granule lie in a chunk, so that neither map changes between. */
-static void write_entries(const struct extent *extent, bool whole,
-    unsigned entry, const void *descriptor)
+static size_t described(const struct extent *extent)
 {
-	size_t granule = (uintptr_t)extent->base >> LG_GRANULE;
-	size_t n = whole ? extent->size / GRANULE : 1;
+	return extent->class < CLASS_L25 ? extent->size / GRANULE : 1;
+}
+
+/* Slabs lie in a chunk, so that neither map changes between. */
+static void write_entries(const struct extent *extent, unsigned entry, const void *descriptor)
+{
+	size_t granule = (uintptr_t)extent->base >> LG_GRANULE, n = described(extent);
 	AO_t *slots = slot_of(granule);
 	uint16_t *map = &map_of(granule)[granule];
 
@@ -287,24 +290,22 @@ static bool prepare(size_t first, size_t last)
 	return ready;
 }
 
-bool page_map_set(struct extent *extent, bool whole)
+bool page_map_set(struct extent *extent)
 {
 	size_t first = (uintptr_t)extent->base >> LG_GRANULE;
-	size_t last = first + (extent->size - 1) / GRANULE;
+	size_t last = first + described(extent) - 1;
 
-	if (last >= (size_t)1 << LG_PAGE_MAP)
+	if (first + (extent->size - 1) / GRANULE >= (size_t)1 << LG_PAGE_MAP)
 		return false;
-	if (!whole)
-		last = first;
 	if (!are_prepared(first, last) && !prepare(first, last))
 		return false;
-	write_entries(extent, whole, page_map_entry(extent->arena, extent->class), extent);
+	write_entries(extent, page_map_entry(extent->arena, extent->class), extent);
 	return true;
 }
 
-void page_map_clear(const struct extent *extent, bool whole)
+void page_map_clear(const struct extent *extent)
 {
-	write_entries(extent, whole, 0, WAS_OURS);
+	write_entries(extent, 0, WAS_OURS);
 }
 
 struct extent *page_map_extent(const void *p)

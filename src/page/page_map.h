@@ -96,15 +96,17 @@ static inline unsigned page_map_get(const void *p)
 enum page_map_use { FOR_HEAP, FOR_WHALES };
 void *page_map_place(enum page_map_use use);
 
-/* Describe extent's granules: the entry and the descriptor, in all of them
- * (whole) or in the first alone. False: no memory, nothing changed. */
-bool page_map_set(struct extent *extent, bool whole);
+/* Describe extent's granules: the entry and the descriptor. All of a slab, but the first
+ * alone of what is one object (its class says so): no other address of it may come back.
+ * False: no memory, nothing changed. */
+bool page_map_set(struct extent *extent);
 /* The granules are nobody's again. In the extent map stays owner (a chunk), so
  * that a later free of that address is known as a double free. */
-void page_map_clear(const struct extent *extent, bool whole);
+void page_map_clear(const struct extent *extent);
 
-/* The descriptor of an address, or NULL. The caller must know that it does not
- * go away: it holds a live object there or the lock of what does. */
+/* The descriptor of an address in a slab, or of the start of a larger object; or NULL. The
+ * caller must know that it does not go away: it holds a live object there or the lock of
+ * what does. */
 struct extent *page_map_extent(const void *p);
 /* Was there an object of ours once? */
 bool page_map_was_ours(const void *p);

@@ -430,7 +430,7 @@ void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 	*zeroed = w->purged;
 	w->purged = false;
 	lock_acquire(&whale_lock);
-	bool known = page_map_set(&w->extent, false);
+	bool known = page_map_set(&w->extent);
 	if (known) {
 		count(w, 1);
 		owners[arena].nmalloc++;
@@ -563,7 +563,7 @@ void whale_free(void *p)
 		lock_release(&whale_lock);
 		log_double_free(p);
 	}
-	page_map_clear(&w->extent, false);
+	page_map_clear(&w->extent);
 	count(w, -1);
 	list_remove(&w->link);
 	w->freed_ms = os_now_ms();
@@ -651,10 +651,10 @@ static bool move_to(struct whale *w, size_t size, char *place)
 
 	lock_acquire(&whale_lock);
 	count(w, -1);
-	page_map_clear(&w->extent, false);
+	page_map_clear(&w->extent);
 	w->extent.base = place;
 	w->extent.size = size;
-	bool known = page_map_set(&w->extent, false);
+	bool known = page_map_set(&w->extent);
 	bool moved = known && (w->patched || os_remap_onto(old.base, w->mapped, size, place));
 	if (moved) {
 		if (!w->patched || os_unmap(old.base, old_mapped))
@@ -669,12 +669,12 @@ static bool move_to(struct whale *w, size_t size, char *place)
 		/* Where the move failed, some kernels unmapped the place before, and by
 		 * now it may be somebody else's: it stays, without memory. */
 		if (known)
-			page_map_clear(&w->extent, false);
+			page_map_clear(&w->extent);
 		else if (os_unmap(place, size))
 			gap_add(place, size);
 		w->extent = old;
 		w->mapped = old_mapped;
-		page_map_set(&w->extent, false);
+		page_map_set(&w->extent);
 	}
 	count(w, 1);
 	lock_release(&whale_lock);

@@ -337,6 +337,53 @@ START_TEST(page_heap_serves_again_what_was_freed_and_joins_it_for_more)
 }
 END_TEST
 
+START_TEST(page_heap_leaves_kept_runs_alone_where_another_fits)
+{
+	static struct extent extents[3], taken;
+	struct chunk_view view;
+	bool zeroed;
+
+	AO_store(&settings.dirty_decay_ms, (AO_t)-1);
+	page_heap_purge(true);
+	ck_assert(page_heap_alloc(&extents[0], 10, &zeroed));
+	ck_assert(page_heap_alloc(&extents[1], 3, &zeroed));
+	ck_assert(page_heap_alloc(&extents[2], 10, &zeroed));
+	ck_assert_ptr_eq(extents[1].base, extents[0].base + 10 * GRANULE);
+	char *fitting = extents[0].base, *kept = extents[1].base;
+	page_heap_free(&extents[0]);
+	page_heap_view(0, &view); /* joins */
+	page_heap_free(&extents[1]);
+	ck_assert(page_heap_alloc(&taken, 9, &zeroed));
+	ck_assert_ptr_eq(taken.base, fitting);
+	ck_assert(page_heap_alloc(&extents[1], 3, &zeroed));
+	ck_assert_ptr_eq(extents[1].base, kept);
+	/* Of 10 and the 3 behind it all are for one of 12; no run fits as they are. */
+	page_heap_free(&taken);
+	page_heap_free(&extents[1]);
+	ck_assert(page_heap_alloc(&taken, 12, &zeroed));
+	ck_assert_ptr_eq(taken.base, fitting);
+	page_heap_free(&taken);
+	page_heap_free(&extents[2]);
+}
+END_TEST
+
+START_TEST(page_heap_describes_one_object_by_its_start)
+{
+	struct extent extent = { .class = CLASS_L25 + 2, .arena = 1 };
+	bool zeroed;
+
+	ck_assert(page_heap_alloc(&extent, 4, &zeroed));
+	ck_assert_uint_eq(page_map_get(extent.base), page_map_entry(1, CLASS_L25 + 2));
+	for (size_t g = 1; g < 4; g++) {
+		ck_assert_uint_eq(page_map_get(extent.base + g * GRANULE), 0);
+		ck_assert_ptr_eq(page_map_find_around(extent.base + g * GRANULE + 5), &extent);
+	}
+	ck_assert_ptr_ne(page_map_find_around(extent.base + 4 * GRANULE), &extent);
+	page_heap_free(&extent);
+	ck_assert(page_map_was_ours(extent.base));
+}
+END_TEST
+
 START_TEST(page_heap_resizes_where_it_is)
 {
 	static struct extent extents[5];
@@ -859,6 +906,8 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_runs_are_apart_and_come_back_together, 0);
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("page_heap", page_heap_serves_again_what_was_freed_and_joins_it_for_more, 0);
+	ADD("page_heap", page_heap_leaves_kept_runs_alone_where_another_fits, 0);
+	ADD("page_heap", page_heap_describes_one_object_by_its_start, 0);
 	ADD("page_heap", page_heap_resizes_where_it_is, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
 	ADD("whale", whale_cache_keeps_what_it_missed, 0);
