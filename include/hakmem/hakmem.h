@@ -37,10 +37,12 @@ extern "C" {
 #define HAK_LG_ALIGN(la) ((int)(la))
 /* Align to a bytes; a is a power of two, below 2^31. */
 #define HAK_ALIGN(a) ((int)__builtin_ctz((unsigned)(a)))
-/* Zero the memory; on hak_rallocx and hak_xallocx the part that grew. */
+/* Zero the memory; on hak_rallocx and hak_xallocx what lies beyond the usable size that
+ * it had. */
 #define HAK_ZERO ((int)0x40)
 /* Use the explicit cache tc, which hak_mallctl("tcache.create") made; by one thread
- * at a time. One that does not exist fails the call with EINVAL. */
+ * at a time. One that does not exist fails the call with EINVAL. With HAK_ARENA it is
+ * filled from that arena, whose it is from then on. */
 #define HAK_TCACHE(tc) ((int)(((tc) + 2) << 8))
 /* Go past the thread caches to the arena. */
 #define HAK_TCACHE_NONE HAK_TCACHE(-1)
@@ -63,7 +65,7 @@ HAK_EXPORT void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size)
 /* Returns 0, EINVAL (alignment not a power of two multiple of sizeof(void *))
  * or ENOMEM; errno is not set. */
 HAK_EXPORT int hak_posix_memalign(void **out, size_t alignment, size_t size);
-/* NULL and EINVAL where alignment is not a power of two. */
+/* NULL and EINVAL where alignment is not a power of two; hak_memalign takes the next one. */
 HAK_EXPORT void *hak_aligned_alloc(size_t alignment, size_t size);
 HAK_EXPORT void *hak_memalign(size_t alignment, size_t size);
 HAK_EXPORT void *hak_valloc(size_t size);
@@ -72,7 +74,8 @@ HAK_EXPORT void *hak_pvalloc(size_t size);
 HAK_EXPORT size_t hak_malloc_usable_size(const void *ptr);
 
 /*
- * jemalloc's non-standard interface. size must not be 0 (EINVAL).
+ * jemalloc's non-standard interface. size must not be 0 where something is allocated
+ * (EINVAL).
  */
 HAK_EXPORT void *hak_mallocx(size_t size, int flags) HAK_MALLOC_LIKE;
 /* Resize, moving if it must; NULL (ENOMEM) leaves ptr as it was. */
@@ -111,7 +114,7 @@ HAK_EXPORT int hak_mallctl(const char *name, void *oldp, size_t *oldlenp, void *
     size_t newlen);
 /* The name's numbers, for hak_mallctlbymib: a component each, of which those that
  * are numbers in the name may be changed. *miblenp: in room, out components.
- * ENOENT; EINVAL: no room. */
+ * ENOENT; EINVAL: no room at all; where there is some, the first numbers are told. */
 HAK_EXPORT int hak_mallctlnametomib(const char *name, size_t *mibp, size_t *miblenp);
 HAK_EXPORT int hak_mallctlbymib(const size_t *mib, size_t miblen, void *oldp,
     size_t *oldlenp, void *newp, size_t newlen);
@@ -133,8 +136,8 @@ HAK_EXPORT void *hak_alloc(size_t size, unsigned site) HAK_MALLOC_LIKE;
 #define hak_alloc_here(size) (__extension__ ({ \
 	static unsigned hak_here_; \
 	if (__builtin_expect(!__atomic_load_n(&hak_here_, __ATOMIC_RELAXED), 0)) \
-		__atomic_store_n(&hak_here_, hak_site(sizeof(HAK_HERE) > 32 ? \
-		    HAK_HERE + sizeof(HAK_HERE) - 32 : HAK_HERE), __ATOMIC_RELAXED); \
+		__atomic_store_n(&hak_here_, hak_site(&(HAK_HERE)[sizeof(HAK_HERE) > 32 ? \
+		    sizeof(HAK_HERE) - 32 : 0]), __ATOMIC_RELAXED); \
 	hak_alloc((size), __atomic_load_n(&hak_here_, __ATOMIC_RELAXED)); }))
 
 /* May be defined by the program: a configuration that is compiled in, as in

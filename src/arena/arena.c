@@ -86,12 +86,19 @@ struct arena *arena_ensure(unsigned id)
 	return arena;
 }
 
+bool arena_exists(unsigned id)
+{
+	struct arena *arena = arena_get(id);
+
+	return arena ? !flag_load(&arena->is_destroyed) : id >= 1 && id <= narenas;
+}
+
 /* Holds arenas_lock. */
 static struct arena *find_named(const char *name)
 {
 	for (unsigned id = 1; id <= arenas_max(); id++) {
 		struct arena *arena = arena_get(id);
-		if (arena && !arena->is_destroyed && strncmp(arena->name, name, ARENA_NAME - 1) == 0)
+		if (arena && !flag_load(&arena->is_destroyed) && strncmp(arena->name, name, ARENA_NAME - 1) == 0)
 			return arena;
 	}
 	return NULL;
@@ -104,7 +111,7 @@ static struct arena *take_id(void)
 	struct arena *arena;
 
 	for (unsigned id = narenas + 1; id <= all; id++)
-		if ((arena = arena_get(id)) && arena->is_destroyed)
+		if ((arena = arena_get(id)) && flag_load(&arena->is_destroyed))
 			return arena;
 	if (all == ARENAS_LIMIT)
 		return NULL;
@@ -121,7 +128,7 @@ struct arena *arena_create(const char *name)
 	if (!arena && (arena = take_id())) {
 		arena->is_created = true;
 		arena->is_site = name != NULL;
-		arena->is_destroyed = false;
+		flag_store(&arena->is_destroyed, false);
 		flag_store(&arena->dirty_decay_ms, ARENA_INHERITS);
 		flag_store(&arena->soft_bytes, 0);
 		copy_name(arena->name, name ? name : "");
@@ -208,7 +215,7 @@ void arena_destroy(struct arena *arena)
 {
 	arena_reset(arena);
 	lock_acquire(&arenas_lock);
-	arena->is_destroyed = true;
+	flag_store(&arena->is_destroyed, true);
 	arena->name[0] = '\0';
 	lock_release(&arenas_lock);
 }

@@ -24,11 +24,11 @@ struct arena {
 	AO_t dirty_decay_ms; /* ssize_t; ARENA_INHERITS: as settings say */
 	AO_t soft_bytes;     /* live bytes above which it is purged; 0: no limit */
 	AO_t rules;          /* site rules that lead here */
+	AO_t is_destroyed;   /* and may be created again; written under arenas_lock */
 	uint64_t made_ms;
 	/* Under arenas_lock. */
 	bool is_created;     /* by arena_create */
 	bool is_site;        /* by a name: may be asked for again at any time */
-	bool is_destroyed;   /* and may be created again */
 	char name[ARENA_NAME];
 	AO_t generation; /* how often it was reset: what was freed before is not there */
 	struct inbox inbox;
@@ -55,6 +55,8 @@ unsigned arenas_automatic(void);
 struct arena *arena_get(unsigned id);
 /* The same, made if need be. NULL: no such id, or no memory. */
 struct arena *arena_ensure(unsigned id);
+/* Is there, or can be made, an arena of that id for a program to use? */
+bool arena_exists(unsigned id);
 
 /* One more, that no thread joins by itself; or the one of that name, if name is
  * not NULL. NULL: no memory, or ARENAS_LIMIT are there. */

@@ -239,15 +239,16 @@ size_t slab_purge(struct slab *slab)
 	return total;
 }
 
-void misuse_of_free(const void *p)
+void misuse(const char *call, const void *p)
 {
 	struct extent *extent = page_map_find_around(p);
 
 	if (page_map_was_ours(p) && !extent)
-		log_double_free(p);
+		log_fatal("%s(%p): %s", call, p,
+		    strcmp(call, "free") == 0 ? "double free" : "freed before");
 	if (!extent)
 		/* Its own functions, as mallocx, go on giving out memory. */
-		log_fatal("free(%p): not a hakmem pointer%s", p, os_has_library("/libjemalloc.so") ?
+		log_fatal("%s(%p): not a hakmem pointer%s", call, p, os_has_library("/libjemalloc.so") ?
 		    " (libjemalloc.so is there, too: preload libhakmem-jemalloc.so)" : "");
 	const char *object = extent->base;
 	size_t size = extent->size;
@@ -257,6 +258,6 @@ void misuse_of_free(const void *p)
 		if ((const char *)p > object)
 			object += (size_t)((const char *)p - object) / size * size;
 	}
-	log_fatal("free(%p): not the start of an object (inside %p, %zu bytes)",
-	    p, (const void *)object, size);
+	log_fatal("%s(%p): not the start of an object (inside %p, %zu bytes)",
+	    call, p, (const void *)object, size);
 }

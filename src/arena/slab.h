@@ -54,7 +54,11 @@ static inline size_t slab_purged_bytes(const struct slab *slab)
 	return (size_t)__builtin_popcount(slab->purged) * PAGE;
 }
 
-/* One line that says what is wrong with freeing p, then abort(). */
-void misuse_of_free(const void *p) __attribute__((noreturn, cold));
+/* One line that says what is wrong with p as the argument of that function, then abort(). */
+void misuse(const char *call, const void *p) __attribute__((noreturn, cold));
+static inline __attribute__((noreturn, cold)) void misuse_of_free(const void *p)
+{
+	misuse("free", p);
+}
 
 #endif

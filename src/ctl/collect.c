@@ -70,11 +70,28 @@ static struct snapshot_arena *row_of(const struct collection *c, unsigned id)
 	return id < c->rows ? &c->s->arenas[id] : NULL;
 }
 
+/* The row of a thread's cache; NULL: it is none, or there is no room. */
+static struct snapshot_thread *thread_row(struct collection *c,
+    const struct tcache_view *view)
+{
+	if (!view->is_thread && !view->is_site)
+		return NULL;
+	for (unsigned i = 0; i < c->thread_rows; i++)
+		if (c->s->threads[i].tid == view->tid)
+			return &c->s->threads[i];
+	if (c->thread_rows == SNAPSHOT_THREADS)
+		return NULL;
+	struct snapshot_thread *row = &c->s->threads[c->thread_rows++];
+	*row = (struct snapshot_thread) { .tid = view->tid };
+	return row;
+}
+
 static void visit_tcache(const struct tcache_view *view, void *context)
 {
 	struct collection *c = context;
 	struct snapshot *s = c->s;
 	struct snapshot_arena *row = row_of(c, view->arena_id);
+	struct snapshot_thread *thread = thread_row(c, view);
 	size_t bytes = 0, hits = 0, misses = 0;
 
 	for (size_t k = 1; k < CLASS_WHALE; k++) {
@@ -104,13 +121,19 @@ static void visit_tcache(const struct tcache_view *view, void *context)
 		misses += view->misses[layer];
 	}
 	s->nthreads += view->is_thread;
-	if (c->thread_rows < SNAPSHOT_THREADS && !view->is_parked)
-		s->threads[c->thread_rows++] = (struct snapshot_thread) {
-			.tid = view->tid, .arena = view->arena_id - 1,
-			.allocated = view->allocated, .deallocated = view->freed,
-			.cached = bytes, .capacity = view->capacity_bytes,
-			.hits = hits, .misses = misses,
-		};
+	s->arenas[0].nthreads += view->is_thread;
+	if (row && row != s->arenas)
+		row->nthreads += view->is_thread || view->is_site;
+	if (!thread)
+		return;
+	if (view->is_thread)
+		thread->arena = view->arena_id - 1;
+	thread->allocated += view->allocated;
+	thread->deallocated += view->freed;
+	thread->cached += bytes;
+	thread->capacity += view->capacity_bytes;
+	thread->hits += hits;
+	thread->misses += misses;
 }
 
 static void add_tcaches(struct collection *c)
@@ -158,11 +181,9 @@ static void add_arena(struct collection *c, struct arena *arena)
 		add_bin(bin, &row->bins[k]);
 	}
 	sum->remote_frees += counter_get(&arena->inbox.received);
-	sum->nthreads += counter_get(&arena->threads);
 	if (!row)
 		return;
 	row->is_made = 1;
-	row->nthreads = counter_get(&arena->threads);
 	row->remote_frees = counter_get(&arena->inbox.received);
 	row->soft_bytes = flag_load(&arena->soft_bytes);
 	row->uptime_ns = (os_now_ms() - arena->made_ms) * 1000000;
@@ -236,6 +257,8 @@ static void add_totals(struct snapshot *s)
 	s->whales = whales.live;
 	s->whale_bytes = a->whale_bytes;
 	s->whale_cached = whales.cached_bytes;
+	s->whale_slack_bytes = whales.live_bytes > a->whale_bytes ?
+	    whales.live_bytes - a->whale_bytes : 0;
 	s->layers[LAYER_WHALE].hits = whales.hits;
 	s->layers[LAYER_WHALE].misses = whales.misses;
 	s->layers[LAYER_WHALE].bytes = whales.cached_bytes;

@@ -14,6 +14,7 @@
 #include "base/options.h"
 #include "base/size_class.h"
 #include "ctl/site.h"
+#include "ctl/table.h"
 #include "hakmem/hakmem.h"
 
 #define CONF_FILE "/etc/hakmem.conf"
@@ -66,7 +67,7 @@ struct span {
 };
 
 /* What is read from CONF_FILE; kept for conf_sites. */
-static char file_text[FILE_MAX];
+static char file_text[FILE_MAX + 1];
 
 static bool span_is(struct span s, const char *text)
 {
@@ -81,6 +82,15 @@ static bool parse_bool(struct span value, void *out)
 	return true;
 }
 
+/* What a value is to be, for who wrote another. */
+static const char *const takes[] = {
+	[BOOL] = "true or false", [MILLISECONDS] = "-1 to 86400000", [ARENAS] = "1 to 256",
+	[SIZE] = "bytes, as 4096, 64K or 2GiB", [ONE] = "1",
+	[THP] = "default, always or never", [JUNK] = "true, alloc, free or false",
+	[LETTERS] = "letters of Jgmdablxe", [FREE] = "free",
+};
+_Static_assert(NARENAS_MAX == 256, "as takes says");
+
 static bool parse_number(struct span value, long low, long high, long *out)
 {
 	char text[24], *end;
@@ -91,7 +101,7 @@ static bool parse_number(struct span value, long low, long high, long *out)
 	memcpy(text, value.start, value.length);
 	text[value.length] = '\0';
 	errno = 0;
-	*out = strtol(text, &end, 0);
+	*out = strtol(text, &end, ctl_number_base(text));
 	bool good = errno == 0 && *end == '\0' && strchr("-0123456789", text[0]) &&
 	    *out >= low && *out <= high;
 	errno = saved;
@@ -140,6 +150,27 @@ static bool parse_letters(struct span value, void *out)
 	return true;
 }
 
+/* As parse_number, of bytes, which may have a unit. */
+static bool parse_size(struct span value, size_t *out)
+{
+	static const char units[] = "KMGT";
+	unsigned shift = 0;
+	long number;
+
+	if (value.length > 3 && memcmp(value.start + value.length - 2, "iB", 2) == 0 &&
+	    strchr(units, value.start[value.length - 3]))
+		value.length -= 2;
+	const char *unit = value.length ? strchr(units, value.start[value.length - 1]) : NULL;
+	if (unit && *unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		value.length--;
+	}
+	if (!parse_number(value, 0, PTRDIFF_MAX >> shift, &number))
+		return false;
+	*out = (size_t)number << shift;
+	return true;
+}
+
 static bool apply(const struct item *item, struct span value)
 {
 	char *out = (char *)&options + item->offset;
@@ -166,10 +197,7 @@ static bool apply(const struct item *item, struct span value)
 		*(unsigned *)out = (unsigned)number;
 		return true;
 	case SIZE:
-		if (!parse_number(value, 0, PTRDIFF_MAX, &number))
-			return false;
-		*(size_t *)out = (size_t)number;
-		return true;
+		return parse_size(value, (size_t *)out);
 	case ONE:
 		return parse_number(value, 1, 1, &number);
 	case FREE:
@@ -229,8 +257,8 @@ static bool parse_item(const char *source, struct span text, enum purpose purpos
 			log_line("%s: '%.*s'", source, (int)text.length, text.start);
 		if (good || purpose == CONFIRM)
 			return true;
-		log_line("%s: bad value '%.*s' for '%s'", source,
-		    (int)value.length, value.start, items[i].name);
+		log_line("%s: bad value '%.*s' for '%s', which takes %s", source,
+		    (int)value.length, value.start, items[i].name, takes[items[i].type]);
 		return false;
 	}
 	if (purpose == OPTIONS)
@@ -265,15 +293,24 @@ bool conf_parse(const char *source, const char *text)
 /* System calls of our own: libc's are cancellation points. */
 static void read_file(void)
 {
-	long n = syscall(SYS_readlinkat, AT_FDCWD, CONF_FILE, file_text, FILE_MAX - 1);
+	long n = syscall(SYS_readlinkat, AT_FDCWD, CONF_FILE, file_text, FILE_MAX);
 
 	if (n < 0 && errno == EINVAL) {
-		long fd = syscall(SYS_openat, AT_FDCWD, CONF_FILE, O_RDONLY | O_CLOEXEC);
-		n = fd < 0 ? -1 : syscall(SYS_read, fd, file_text, FILE_MAX - 1);
+		/* Whatever it is: a FIFO has nobody who writes. */
+		long fd = syscall(SYS_openat, AT_FDCWD, CONF_FILE,
+		    O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		n = fd < 0 ? -1 : syscall(SYS_read, fd, file_text, FILE_MAX);
 		if (fd >= 0)
 			syscall(SYS_close, fd);
 	}
 	file_text[n > 0 ? n : 0] = '\0';
+	if (n < FILE_MAX)
+		return;
+	log_line("%s: longer than %d bytes: the rest is left out", CONF_FILE, FILE_MAX - 1);
+	/* The last item may go on. */
+	while (n > 0 && !strchr(",\n", file_text[n]))
+		n--;
+	file_text[n] = '\0';
 }
 
 #define SOURCES 6

@@ -136,12 +136,10 @@ static int arena_at(size_t i, struct arena **arena)
 	*arena = NULL;
 	if (is_all(i))
 		return 0;
-	if (i >= arenas_max())
+	if (i >= arenas_max() || !arena_exists((unsigned)i + 1))
 		return ENOENT;
-	*arena = arena_get((unsigned)i + 1);
-	if (!*arena)
-		*arena = arena_ensure((unsigned)i + 1);
-	return !*arena ? EAGAIN : (*arena)->is_destroyed ? ENOENT : 0;
+	*arena = arena_ensure((unsigned)i + 1);
+	return *arena ? 0 : EAGAIN;
 }
 
 /* The calling thread. */
@@ -365,7 +363,7 @@ static int ctl_arena_initialized(struct call *c)
 	if (!is_all(i) && i > arenas_max())
 		return ENOENT;
 	struct arena *arena = arena_get((unsigned)i + 1);
-	c->value->number = is_all(i) || (arena && !arena->is_destroyed);
+	c->value->number = is_all(i) || (arena && arena_exists(arena->id));
 	return 0;
 }
 
@@ -789,8 +787,6 @@ static int read_value(const struct ctl_place *place, void *old, size_t *old_leng
 	union value value = { .number = 0 };
 	char bytes_of[sizeof(uint64_t)];
 
-	if (given != size && reading_makes(place->row))
-		return EINVAL;
 	int error = handle(place, READ, &value);
 	if (error)
 		return error;
@@ -822,13 +818,17 @@ int control(const struct ctl_place *place, void *old, size_t *old_length,
 	if (!writes && (row->access == CTL_W || (reads && place->row == CTL_ROW_arenas_lookup)))
 		return EINVAL;
 	/* A read of the wrong size fails: what it would fail after must not be. */
-	if (reads && writes && *old_length != type_size((enum ctl_type)row->type))
+	if (reads && (writes || reading_makes(place->row)) &&
+	    *old_length != type_size((enum ctl_type)row->type))
+		return EINVAL;
+	/* Who made it must learn what. */
+	if (!reads && !writes && reading_makes(place->row))
 		return EINVAL;
 	if (writes && writes_first(place->row))
 		error = write_value(place, new);
 	if (!error && reads)
 		error = read_value(place, old, old_length);
-	else if (!error && !writes && row->access & CTL_R && !reading_makes(place->row))
+	else if (!error && !writes && row->access & CTL_R)
 		/* Nothing to be done, but is there such a thing? */
 		error = handle(place, READ, &(union value) { .number = 0 });
 	if (!error && writes && !writes_first(place->row))
@@ -885,8 +885,8 @@ static bool parse(enum ctl_type type, const char *text, union value *value)
 	    !strchr("-0123456789", *text) || !*text)
 		return false;
 	errno = 0;
-	value->number = is_negative ? (uint64_t)strtoll(text, &end, 0) :
-	    strtoull(text, &end, 0);
+	value->number = is_negative ? (uint64_t)strtoll(text, &end, 10) :
+	    strtoull(text, &end, ctl_number_base(text));
 	return errno == 0 && *end == '\0' &&
 	    (type != CTL_UNSIGNED || value->number <= UINT32_MAX) &&
 	    (type != CTL_SSIZE || is_negative || value->number <= INT64_MAX);

@@ -101,6 +101,7 @@ struct snapshot {
 	uint64_t whales, whale_bytes; /* live */
 	uint64_t whale_cached;     /* in the cache */
 	uint64_t whale_max_bytes;  /* that the cache may hold */
+	uint64_t whale_slack_bytes; /* of live ones' mappings, behind them */
 	/* Threads and arenas. */
 	uint64_t nthreads;
 	uint64_t narenas, arenas_in_use;

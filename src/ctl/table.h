@@ -63,6 +63,11 @@ bool ctl_stat(const struct snapshot *s, const struct ctl_place *place,
     uint64_t *value);
 /* A value of a BOOL, UNSIGNED, SIZE, SSIZE or U64 row as text. */
 void ctl_format(enum ctl_type type, uint64_t value, char *text, size_t size);
+/* Numbers in texts are decimal, or hexadecimal where they say so; none is octal. */
+static inline int ctl_number_base(const char *text)
+{
+	return text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 16 : 10;
+}
 /* Names for people: "size_t", "bytes". */
 const char *ctl_type_name(enum ctl_type type);
 const char *ctl_unit_name(enum ctl_unit unit);

@@ -105,8 +105,8 @@ ALWAYS_INLINE void *malloc_aligned_for(size_t size, size_t alignment, const void
 void deallocate(void *p, bool cached);
 /* The same to that cache. */
 void deallocate_to(void *p, struct tcache *cache);
-/* Usable size of a live object; misuse aborts. */
-size_t usable_size(const void *p);
+/* Usable size of a live object. Misuse, of that function, aborts. */
+size_t usable_size_for_call(const char *call, const void *p);
 /* The usable size that allocate would give; 0: out of range. */
 size_t usable_size_for(size_t size, size_t alignment);
 /* realloc, p not NULL and size not 0, in two steps. First, what needs no other

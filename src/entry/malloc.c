@@ -179,15 +179,19 @@ size_t usable_size_for(size_t size, size_t alignment)
 	return class == CLASS_WHALE ? round_up(size, GRANULE) : size_class_size(class);
 }
 
-static void *allocate_uncached(size_t class, unsigned arena_id, bool *zeroed)
+/* NULL: no memory. */
+static struct arena *arena_of(struct route route)
 {
-	struct tcache *t = tcache_get();
-	struct arena *arena = arena_id ? arena_ensure(arena_id) :
-	    t ? t->arena : arena_ensure(1);
+	struct tcache *t = route.cache || route.arena_id ? route.cache : tcache_get();
+
+	return t ? t->arena : arena_ensure(route.arena_id ? route.arena_id : 1);
+}
+
+static void *allocate_uncached(size_t class, struct route route, bool *zeroed)
+{
+	struct arena *arena = arena_of(route);
 	void *p = NULL;
 
-	if (!arena && arena_id)
-		arena = arena_get(arena_id);
 	if (arena && bin_refill(&arena->bins[class], 0, &p, 1, zeroed)) {
 		bin_count_allocs(&arena->bins[class], 1);
 		tcache_count_allocated(size_class_size(class));
@@ -198,8 +202,9 @@ static void *allocate_uncached(size_t class, unsigned arena_id, bool *zeroed)
 static void *allocate_whale(size_t size, size_t alignment, struct route route,
     bool *zeroed)
 {
-	void *p = whale_alloc(size ? size : 1, alignment > GRANULE ? alignment : GRANULE,
-	    route.cache ? route.cache->arena->id : route.arena_id, zeroed);
+	struct arena *arena = arena_of(route);
+	void *p = arena ? whale_alloc(size ? size : 1,
+	    alignment > GRANULE ? alignment : GRANULE, arena->id, zeroed) : NULL;
 
 	if (p)
 		tcache_count_allocated(whale_size(p));
@@ -221,11 +226,28 @@ static void *allocate_class(size_t class, size_t size, size_t alignment,
 	if (class == CLASS_WHALE)
 		return allocate_whale(size, alignment, route, zeroed);
 	if (!route.cache)
-		return allocate_uncached(class, route.arena_id, zeroed);
+		return allocate_uncached(class, route, zeroed);
 	void *p = tcache_alloc(route.cache, class, zeroed);
 	if (p && is_counted_here(route.cache))
 		tcache_count_allocated(size_class_size(class));
 	return p;
+}
+
+size_t usable_size_for_call(const char *call, const void *p)
+{
+	unsigned entry = page_map_get(p);
+	size_t class = entry % CLASSES;
+	size_t size = class == CLASS_WHALE ? whale_size(p) : size_class_size(class);
+
+	if (unlikely(size == 0 || !page_map_is_aligned(p)))
+		misuse(call, p);
+	return size;
+}
+
+/* Who resizes is about to free. */
+static size_t usable_size(const void *p)
+{
+	return usable_size_for_call("free", p);
 }
 
 /* Memory ran out in one shape: let go of all that is free in any other. */
@@ -320,17 +342,6 @@ void deallocate_to(void *p, struct tcache *cache)
 		tcache_count_freed(size_class_size(entry % CLASSES));
 }
 
-size_t usable_size(const void *p)
-{
-	unsigned entry = page_map_get(p);
-	size_t class = entry % CLASSES;
-	size_t size = class == CLASS_WHALE ? whale_size(p) : size_class_size(class);
-
-	if (unlikely(size == 0 || !page_map_is_aligned(p)))
-		misuse_of_free(p);
-	return size;
-}
-
 /* A whale to another size, counted as the thread's. */
 static void *resize_whale(void *p, size_t size, bool may_move, bool zero)
 {
@@ -383,7 +394,8 @@ size_t resize_in_place(void *p, size_t size, bool zero)
 {
 	size_t old_size = usable_size(p);
 
-	if ((size <= old_size && old_size <= L25_MAX) ||
+	if (usable_size_for(size, 1) == old_size ||
+	    (size <= old_size && old_size <= L2_MAX) ||
 	    !resize_as_is(p, old_size, size, false, zero))
 		return old_size;
 	return usable_size(p);
@@ -552,7 +564,7 @@ void *hak_pvalloc(size_t size)
 
 size_t hak_malloc_usable_size(const void *p)
 {
-	return p ? usable_size(p) : 0;
+	return p ? usable_size_for_call("malloc_usable_size", p) : 0;
 }
 
 ALSO_AS(malloc, hak_malloc);

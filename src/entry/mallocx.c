@@ -18,7 +18,20 @@ struct request {
 /* What HAK_TCACHE(0) leaves in the flags; one less is HAK_TCACHE_NONE. */
 #define TCACHE_FIRST 2
 
-/* False (EINVAL): an arena or a cache that cannot be. */
+/* The cache is that arena's from now on: programs that name both name the same two for
+ * ever. */
+static void bind(struct route *route)
+{
+	struct arena *arena = arena_ensure(route->arena_id);
+
+	if (arena)
+		tcache_bind(route->cache, arena);
+	else
+		route->cache = NULL; /* no memory: the arena's route says so */
+}
+
+/* False (EINVAL): an arena or a cache that cannot be. caller: NULL where nothing is
+ * allocated. */
 static bool parse(int flags, struct request *r, const void *caller)
 {
 	unsigned cache = (unsigned)flags >> TCACHE_SHIFT & TCACHE_MASK;
@@ -33,10 +46,13 @@ static bool parse(int flags, struct request *r, const void *caller)
 		r->route = route_of(caller);
 	else if (cache >= TCACHE_FIRST)
 		r->route.cache = explicit_get(cache - TCACHE_FIRST);
-	if (arena_id > arenas_max() || (cache >= TCACHE_FIRST && !r->route.cache)) {
+	if ((arena_id && !arena_exists(arena_id)) ||
+	    (cache >= TCACHE_FIRST && !r->route.cache)) {
 		errno = EINVAL;
 		return false;
 	}
+	if (caller && r->route.cache && arena_id)
+		bind(&r->route);
 	return true;
 }
 
@@ -94,7 +110,7 @@ size_t hak_xallocx(void *ptr, size_t size, size_t extra, int flags)
 size_t hak_sallocx(const void *ptr, int flags)
 {
 	(void)flags;
-	return usable_size(ptr);
+	return usable_size_for_call("sallocx", ptr);
 }
 
 void hak_dallocx(void *ptr, int flags)

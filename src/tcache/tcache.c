@@ -523,6 +523,21 @@ static void judge_contention(struct tcache *t)
 	judge_from_now(t);
 }
 
+static size_t other_held(const struct tcache *t)
+{
+	return counter_get(&t->other_allocated) - counter_get(&t->other_freed);
+}
+
+/* As far as is known without a look at the stacks. */
+static bool is_above_peak(const struct tcache *t)
+{
+	const struct thread_bytes *bytes = &t->bytes;
+	int64_t held = (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base +
+	    (other_held(t) - bytes->other));
+
+	return held > (int64_t)bytes->peak;
+}
+
 /* t is entered. */
 static void count_bytes(struct tcache *t)
 {
@@ -539,9 +554,9 @@ static void count_bytes(struct tcache *t)
 	}
 	bytes->allocated = allocated - bytes->allocated_base;
 	bytes->freed = freed - bytes->freed_base;
-	int64_t held = (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base);
-	if (held > (int64_t)bytes->peak)
-		bytes->peak = (uint64_t)held;
+	bytes->other = other_held(t);
+	if (is_above_peak(t))
+		bytes->peak = bytes->allocated - bytes->freed - bytes->peak_base;
 }
 
 void tcache_count(struct tcache *t)
@@ -817,8 +832,11 @@ void tcache_set_max(struct tcache *t, size_t size)
 
 void tcache_count_allocated(size_t bytes)
 {
-	if (tcache_self != &tcache_none)
-		counter_add_owned(&tcache_self->other_allocated, bytes);
+	if (tcache_self == &tcache_none)
+		return;
+	counter_add_owned(&tcache_self->other_allocated, bytes);
+	if (unlikely(is_above_peak(tcache_self)))
+		tcache_count(tcache_self);
 }
 
 void tcache_count_freed(size_t bytes)
@@ -872,6 +890,7 @@ static struct tcache *take_over(void)
 		/* Another thread's bytes start at 0. */
 		memset(&t->bytes, 0, sizeof(t->bytes));
 		tcache_sum_bytes(t, &t->bytes.allocated_base, &t->bytes.freed_base);
+		t->bytes.other = other_held(t);
 	}
 	return t;
 }

@@ -98,6 +98,8 @@ struct tcache {
 	struct thread_bytes {
 		uint64_t allocated, freed, peak;
 		uint64_t allocated_base, freed_base, peak_base;
+		/* other_allocated less other_freed then: what comes on top since. */
+		size_t other;
 	} bytes;
 	size_t seen_in_use;   /* arenas_in_use when arena was picked */
 	unsigned slow_events, looked_events; /* all; when contention was last looked at */

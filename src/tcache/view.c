@@ -33,8 +33,8 @@ RACY_READER void tcache_look(const struct tcache *t, long first_tid,
 	memset(view, 0, sizeof(*view));
 	/* By the tag: what the pointer leads to may not be seen here yet. */
 	view->arena_id = (unsigned)(t->tag >> LG_CLASSES);
-	view->is_parked = t->is_parked;
 	view->tid = t->tid ? t->tid : first_tid;
+	view->is_site = t->is_site;
 	view->is_thread = !t->is_parked && !t->is_explicit && !t->is_site;
 	tcache_sum_bytes(t, &view->allocated, &view->freed);
 	view->allocated -= t->bytes.allocated_base;

@@ -14,7 +14,7 @@
 
 struct tcache_view {
 	unsigned arena_id;
-	bool is_parked, is_thread; /* a thread's own */
+	bool is_thread, is_site;   /* a thread's own; another of it */
 	long tid;                  /* 0: not known */
 	size_t objects[CLASSES];  /* in the stacks */
 	size_t allocs[CLASSES];   /* that arena's bins do not know of */

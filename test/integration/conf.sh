@@ -37,14 +37,14 @@ has() {
 }
 
 statistics=true
-HAKMEM_CONF='' "$probe" | grep -q '^narenas: ' || statistics=false
+HAKMEM_CONF='' "$probe" | grep -qx 'config.stats: true' || statistics=false
 
 # Good ones.
 expect '' 0
 expect narenas:3 0
 $statistics && has 'arenas.narenas: 3'
 expect narenas:1 0
-$statistics && has 'narenas: 1'
+$statistics && has 'opt.narenas: 1'
 expect dirty_decay_ms:0,muzzy_decay_ms:0 0
 expect dirty_decay_ms:-1,muzzy_decay_ms:-1 0
 expect dirty_decay_ms:10000,muzzy_decay_ms:500 0
@@ -58,42 +58,50 @@ for thp in default always never; do
 done
 expect narenas:2,tls_tiny:false,tls_l2:false,tls_l25:false,whale:false 0
 if $statistics; then
-	has 'narenas: 2'
-	for layer in tiny l2 l25 whale; do
+	has 'opt.narenas: 2'
+	for layer in tls.tiny tls.l2 tls.l25 whale; do
 		has "$layer.hits: 0"
 	done
 fi
 # The last one counts.
 expect narenas:2,narenas:4 0
-$statistics && has 'narenas: 4'
+$statistics && has 'opt.narenas: 4'
 
 # Bad ones.
 expect foo:1 0 "unknown option 'foo'"
 expect Narenas:1 0 "unknown option 'Narenas'"
 expect ' narenas:1' 0 "unknown option ' narenas'"
 expect :1 0 "unknown option ''"
-for value in x 0 -1 2x '' 1.5 99999999999999999999 ' 2'; do
-	expect "narenas:$value" 0 "bad value '$value' for 'narenas'"
+for value in x 0 -1 2x '' 1.5 257 99999999999999999999 ' 2'; do
+	expect "narenas:$value" 0 "bad value '$value' for 'narenas', which takes 1 to 256"
 done
 for value in -2 x '' 1s 99999999999999999999; do
 	expect "dirty_decay_ms:$value" 0 \
-	    "bad value '$value' for 'dirty_decay_ms'"
+	    "bad value '$value' for 'dirty_decay_ms', which takes -1 to 86400000"
 	expect "muzzy_decay_ms:$value" 0 \
-	    "bad value '$value' for 'muzzy_decay_ms'"
+	    "bad value '$value' for 'muzzy_decay_ms', which takes -1 to 86400000"
 done
 for value in yes 1 TRUE '' truee tru; do
-	expect "zero:$value" 0 "bad value '$value' for 'zero'"
-	expect "tls_l25:$value" 0 "bad value '$value' for 'tls_l25'"
+	expect "zero:$value" 0 "bad value '$value' for 'zero', which takes true or false"
+	expect "tls_l25:$value" 0 "bad value '$value' for 'tls_l25', which takes true or false"
 done
 for value in sometimes '' true; do
-	expect "thp:$value" 0 "bad value '$value' for 'thp'"
+	expect "thp:$value" 0 "bad value '$value' for 'thp', which takes default, always or never"
+done
+for value in x '' -1 K 1KB 1k 1iB 9999999T 010x; do
+	expect "limit_soft_bytes:$value" 0 "bad value '$value' for 'limit_soft_bytes', which takes bytes, as 4096, 64K or 2GiB"
+done
+# Bytes may have a unit; a number that begins with 0 is decimal all the same.
+for pair in 4096=4096 64K=65536 2GiB=2147483648 010=10 0x10=16 3MiB=3145728; do
+	expect "limit_soft_bytes:${pair%=*}" 0
+	$statistics && has "limit.soft_bytes: ${pair#*=}"
 done
 # A value goes on to the next comma.
-expect zero:true:false 0 "bad value 'true:false' for 'zero'"
+expect zero:true:false 0 "bad value 'true:false' for 'zero', which takes true or false"
 
 # Each is named once, and the rest applies.
 expect foo:1,narenas:3,zero:maybe,bar:2,tls_tiny:false 0 "unknown option 'foo'" \
-    "bad value 'maybe' for 'zero'" "unknown option 'bar'"
+    "bad value 'maybe' for 'zero', which takes true or false" "unknown option 'bar'"
 if $statistics; then
 	has 'arenas.narenas: 3'
 	has 'tls.tiny.hits: 0'
@@ -112,7 +120,7 @@ $statistics && has 'arenas.narenas: 3'
 expect abort_conf:true,narenas:2 0
 expect abort_conf:true,foo:1 134 "unknown option 'foo'"
 expect foo:1,zero:x,abort_conf:true 134 "unknown option 'foo'" \
-    "bad value 'x' for 'zero'"
+    "bad value 'x' for 'zero', which takes true or false"
 expect abort_conf:false,foo:1 0 "unknown option 'foo'"
 
 # confirm_conf: what was taken, a line each, wherever it stands.

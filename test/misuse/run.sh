@@ -7,8 +7,9 @@
 # shellcheck disable=SC3045
 ulimit -c 0
 
-# misuse WHAT PROGRAM...: WHAT is foreign, double or interior. A resize that
+# misuse WHAT PROGRAM...: WHAT is foreign, double or interior, of $call. A resize that
 # cannot free its object says so of free, too.
+call=free
 misuse() {
 	what=$1
 	shift
@@ -30,7 +31,7 @@ misuse() {
 		interior) text="not the start of an object (inside $base, $size bytes)" ;;
 		esac
 		count=$((count + 1))
-		echo "hakmem: free($p): $text" >"$tmp/expected"
+		echo "hakmem: $call($p): $text" >"$tmp/expected"
 		if [ $status -ne 134 ]; then
 			fail "$name: status $status, not SIGABRT"
 		fi
@@ -64,6 +65,7 @@ all() {
 	    realloc_freed_depot realloc_freed_whale
 	misuse interior realloc_interior
 	misuse foreign realloc_static
+	call=malloc_usable_size misuse foreign usable_size_static
 }
 
 count=0

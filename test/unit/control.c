@@ -829,6 +829,141 @@ START_TEST(explicit_caches_keep_what_they_are_given)
 }
 END_TEST
 
+START_TEST(an_explicit_cache_is_filled_from_the_arena_named_with_it)
+{
+	unsigned arena, cache;
+	size_t length = sizeof(arena);
+	char name[40];
+	void *p[100];
+
+	ck_assert_int_eq(hak_mallctl("arenas.create", &arena, &length, NULL, 0), 0);
+	ck_assert_int_eq(hak_mallctl("tcache.create", &cache, &length, NULL, 0), 0);
+	int flags = HAK_ARENA(arena) | HAK_TCACHE(cache);
+	/* It has others already. */
+	hak_dallocx(hak_mallocx(100, HAK_TCACHE(cache)), HAK_TCACHE(cache));
+	for (int i = 0; i < 100; i++) {
+		p[i] = hak_mallocx(100, flags);
+		ck_assert_uint_eq(page_map_get(p[i]) >> LG_CLASSES, arena + 1);
+	}
+	/* And it is a cache still. */
+	hak_dallocx(p[7], flags);
+	ck_assert_ptr_eq(hak_mallocx(100, flags), p[7]);
+	void *whale = hak_mallocx(2 * MiB, flags);
+	ck_assert_uint_eq(page_map_get(whale) >> LG_CLASSES, arena + 1);
+	snprintf(name, sizeof(name), "arena.%u.destroy", arena);
+	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), EFAULT);
+	ck_assert_int_eq(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)), 0);
+	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), 0);
+	/* What was destroyed serves nobody, and nobody with it. */
+	errno = 0;
+	ck_assert_ptr_null(hak_mallocx(100, HAK_ARENA(arena) | HAK_TCACHE_NONE));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+START_TEST(an_explicit_cache_is_no_thread)
+{
+	unsigned caches[10];
+	size_t length = sizeof(*caches);
+	uint64_t epoch = 1;
+
+	hak_free(hak_malloc(100));
+	uint64_t threads = get("stats.threads"), users = get("stats.arenas.4096.nthreads");
+	ck_assert_uint_eq(users, threads);
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(hak_mallctl("tcache.create", &caches[i], &length, NULL, 0), 0);
+	hak_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+	ck_assert_uint_eq(get("stats.threads"), threads);
+	ck_assert_uint_eq(get("stats.arenas.4096.nthreads"), users);
+	const struct snapshot *s = control_snapshot(true);
+	ck_assert_uint_eq(s->thread_rows, threads);
+	lock_release(&control_lock);
+	for (int i = 0; i < 10; i++)
+		hak_mallctl("tcache.destroy", NULL, NULL, &caches[i], sizeof(caches[i]));
+}
+END_TEST
+
+START_TEST(large_objects_are_of_an_arena_whatever_the_way)
+{
+	unsigned found;
+	size_t length = sizeof(found);
+	void *p = hak_mallocx(3 * MiB, HAK_TCACHE_NONE);
+
+	ck_assert_int_eq(hak_mallctl("arenas.lookup", &found, &length, &p, sizeof(p)), 0);
+	ck_assert_uint_eq(found, get("thread.arena"));
+	hak_dallocx(p, HAK_TCACHE_NONE);
+}
+END_TEST
+
+START_TEST(the_peak_of_a_thread_has_its_large_objects)
+{
+	void *p[20];
+
+	ck_assert_int_eq(hak_mallctl("thread.peak.reset", NULL, NULL, NULL, 0), 0);
+	for (int i = 0; i < 20; i++)
+		p[i] = hak_malloc(5 * MiB);
+	for (int i = 0; i < 20; i++)
+		hak_free(p[i]);
+	ck_assert_uint_ge(get("thread.peak.read"), 100 * MiB);
+	ck_assert_uint_lt(get("thread.peak.read"), 101 * MiB);
+	/* What was freed does not count with what comes after it. */
+	ck_assert_int_eq(hak_mallctl("thread.peak.reset", NULL, NULL, NULL, 0), 0);
+	for (int i = 0; i < 20; i++) {
+		void *large = hak_malloc(1 * MiB);
+		hak_free(large);
+		hak_free(hak_malloc(2 * MiB));
+	}
+	ck_assert_uint_ge(get("thread.peak.read"), 2 * MiB);
+	ck_assert_uint_lt(get("thread.peak.read"), 3 * MiB + 64 * KiB);
+}
+END_TEST
+
+START_TEST(what_large_objects_leave_of_their_mappings_is_told)
+{
+	uint64_t epoch = 1;
+	void *p;
+
+	hak_free(hak_malloc(2 * MiB));
+	p = hak_malloc(15 * MiB / 8);
+	hak_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+	ck_assert_uint_eq(get("stats.whale_slack_bytes"), MiB / 8);
+	ck_assert_uint_ge(get("stats.active"), get("stats.allocated") + MiB / 8);
+	hak_free(p);
+}
+END_TEST
+
+START_TEST(xallocx_gives_up_the_end_of_a_large_object)
+{
+	char *p = hak_malloc(700 * KiB);
+
+	memset(p, 1, 100 * KiB);
+	ck_assert_uint_eq(hak_xallocx(p, 100 * KiB, 0, 0), 112 * KiB);
+	ck_assert_uint_eq(hak_sallocx(p, 0), 112 * KiB);
+	ck_assert_uint_eq(hak_xallocx(p, 112 * KiB, 0, 0), 112 * KiB);
+	ck_assert_int_eq(p[100 * KiB - 1], 1);
+	/* To no other kind. */
+	ck_assert_uint_eq(hak_xallocx(p, 100, 0, 0), 112 * KiB);
+	hak_free(p);
+}
+END_TEST
+
+START_TEST(what_is_made_must_be_told)
+{
+	uint64_t arenas = get("arenas.narenas");
+	unsigned cache, next;
+	size_t length = sizeof(cache);
+
+	ck_assert_int_eq(hak_mallctl("arenas.create", NULL, NULL, NULL, 0), EINVAL);
+	ck_assert_uint_eq(get("arenas.narenas"), arenas);
+	ck_assert_int_eq(hak_mallctl("tcache.create", &cache, &length, NULL, 0), 0);
+	ck_assert_int_eq(hak_mallctl("tcache.create", NULL, NULL, NULL, 0), EINVAL);
+	ck_assert_int_eq(hak_mallctl("tcache.create", &next, &length, NULL, 0), 0);
+	ck_assert_uint_eq(next, cache + 1);
+	hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache));
+	hak_mallctl("tcache.destroy", NULL, NULL, &next, sizeof(next));
+}
+END_TEST
+
 START_TEST(text_is_taken_and_refused_as_types_say)
 {
 	char text[200];
@@ -852,6 +987,11 @@ START_TEST(text_is_taken_and_refused_as_types_say)
 	ck_assert_int_eq(control_set_text("arena.4096.purge", ""), 0);
 	ck_assert_int_eq(control_set_text("arena.4096.purge", "1"), EINVAL);
 	ck_assert_int_eq(control_set_text("nonsense", "1"), ENOENT);
+	ck_assert_int_eq(control_set_text("limit.soft_bytes", "010"), 0);
+	ck_assert_uint_eq(get("limit.soft_bytes"), 10);
+	ck_assert_int_eq(control_set_text("limit.soft_bytes", "0x10"), 0);
+	ck_assert_uint_eq(get("limit.soft_bytes"), 16);
+	ck_assert_int_eq(control_set_text("limit.soft_bytes", "0"), 0);
 	ck_assert_int_eq(control_get_text("version", text, sizeof(text)), 0);
 	ck_assert_str_eq(text, HAK_VERSION);
 }
@@ -916,6 +1056,13 @@ int main(void)
 	ADD(a_reset_arena_forgets_what_was_on_its_way_home);
 	ADD(a_thread_is_bound_to_an_arena);
 	ADD(explicit_caches_keep_what_they_are_given);
+	ADD(an_explicit_cache_is_filled_from_the_arena_named_with_it);
+	ADD(an_explicit_cache_is_no_thread);
+	ADD(large_objects_are_of_an_arena_whatever_the_way);
+	ADD(the_peak_of_a_thread_has_its_large_objects);
+	ADD(what_large_objects_leave_of_their_mappings_is_told);
+	ADD(xallocx_gives_up_the_end_of_a_large_object);
+	ADD(what_is_made_must_be_told);
 	ADD(text_is_taken_and_refused_as_types_say);
 	ADD(site_rules_are_taken_refused_and_removed);
 	suite_add_tcase(suite, test_case);
