@@ -2,11 +2,13 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hakctl/commands.h"
 #include "hakmem/hakmem.h"
@@ -243,8 +245,18 @@ static int start(int argc, char **argv)
 	return run(argc - 1, argv + 1);
 }
 
+/* Of the first three those that are closed: no file that is opened later takes their
+ * numbers, and gets what is printed. Not to be written to: that fails, as it should. */
+static void hold_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return;
+}
+
 int main(int argc, char **argv)
 {
+	hold_standard_files();
 	int code = start(argc, argv);
 
 	/* A full disk is no success. */

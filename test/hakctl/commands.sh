@@ -236,4 +236,14 @@ if [ -w /dev/full ]; then
 	"$HAKCTL" list >/dev/full 2>/dev/null && fail "list >/dev/full: success"
 fi
 
+# ---- nor a closed stdout, which no other file takes the place of
+for command in list "stats $pid --interval 0.05 --count 3" "stats $pid --json"; do
+	# shellcheck disable=SC2086
+	"$HAKCTL" $command >&- 2>"$tmp/errors"
+	[ $? -eq 1 ] || fail "$command >&-: not exit code 1"
+	complains 'cannot write: Bad file descriptor$'
+done
+is 0 stats "$pid" --json <&-
+"$HAKCTL" stats "$pid" >"$tmp/said" 2>&- || fail "stats 2>&-"
+
 done_with
