@@ -424,6 +424,9 @@ int command_purge(int argc, char **argv)
 	struct target target;
 	int code = parse(argc, argv, &r, 1, 1);
 
+	/* It would be any arena that has none. */
+	if (code == EXIT_FINE && r.site && !*r.site)
+		code = complain_usage("purge", "--site needs a name");
 	if (code == EXIT_FINE)
 		code = attach(&target, r.argv[0]);
 	if (code != EXIT_FINE)

@@ -31,6 +31,8 @@ is 2 stats "$pid" --interval x
 is 2 stats "$pid" --count -1
 is 2 stats --diff "$tmp/subject"
 is 2 purge "$pid" more
+is 2 purge "$pid" --site ''
+complains 'needs a name'
 is 2 toggle "$pid" tiny
 is 2 toggle "$pid" tiny maybe
 complains 'neither on nor off'
