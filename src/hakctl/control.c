@@ -263,6 +263,21 @@ static const char *takes(const struct ctl_row *row)
 	}
 }
 
+/* Of what was set, where the process's errno says less than is known here. */
+static int complain_set(const struct target *target, const struct ctl_row *row,
+    const char *name, const char *value, int error)
+{
+	enum ctl_id id = (enum ctl_id)(row - ctl_rows);
+
+	if (error == EINVAL && value && takes(row))
+		return complain("%d: %s: takes %s, not %s", target->pid, name, takes(row),
+		    value);
+	if (error == EFAULT && (id == CTL_ROW_arena_reset || id == CTL_ROW_arena_destroy))
+		return complain("%d: %s: not made by arenas.create, or in use",
+		    target->pid, name);
+	return complain_answer(target, name, error);
+}
+
 static int set_one(struct target *target, char *argument, const struct request *r,
     json_t *object)
 {
@@ -286,11 +301,8 @@ static int set_one(struct target *target, char *argument, const struct request *
 	if (!plain_value(row, has_value ? value : "", plain, sizeof(plain)))
 		return complain("%s: %s is too much", argument, value);
 	error = ask(target, MAILBOX_SET, argument, plain, reply);
-	if (error == EINVAL && has_value && takes(row))
-		return complain("%d: %s: takes %s, not %s", target->pid, argument,
-		    takes(row), value);
 	if (error)
-		return complain_answer(target, argument, error);
+		return complain_set(target, row, argument, value, error);
 	tell(target, &place, argument, object);
 	return EXIT_FINE;
 }

@@ -172,6 +172,10 @@ complains 'takes true or false, not maybe'
 is 1 set "$pid" arena.0.purge=1
 complains 'takes no value'
 is 1 set "$pid" arena.999.name=x
+for acts in arena.0.reset arena.0.destroy; do
+	is 1 set "$pid" $acts
+	complains "^hakctl: $pid: $acts: not made by arenas\.create, or in use$"
+done
 is 0 get -n "$pid" arenas.dirty_decay_ms
 says '^5000$'
 
