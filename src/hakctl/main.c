@@ -128,8 +128,8 @@ static void show_commands(FILE *out)
 	    "Look into processes that run on hakmem, and steer them.\n\n", out);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-	fputs("\nA PROCESS is a pid or a name. hakctl COMMAND --help tells more, as does"
-	    " hakctl(1).\n", out);
+	fputs("\nA PROCESS is a pid, a name or an executable's path. hakctl COMMAND --help tells\n"
+	    "more, as does hakctl(1).\n", out);
 }
 
 static int no_process_of(const char *name)

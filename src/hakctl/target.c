@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -805,6 +806,7 @@ enum target_result target_refresh(struct target *t, int wait_ms)
 
 /* ---- Finding processes ---- */
 
+/* name: with a slash an executable's path. */
 static bool is_named(pid_t pid, const char *name)
 {
 	char path[64], text[4096];
@@ -826,7 +828,7 @@ static bool is_named(pid_t pid, const char *name)
 	char *deleted = strstr(text, " (deleted)");
 	if (deleted)
 		*deleted = '\0';
-	const char *slash = strrchr(text, '/');
+	const char *slash = strchr(name, '/') ? NULL : strrchr(text, '/');
 	return strcmp(slash ? slash + 1 : text, name) == 0;
 }
 
@@ -859,7 +861,11 @@ int target_find(const char *name, bool bare, pid_t *pids, int max)
 {
 	pid_t number = name ? number_of(name) : 0, first = 0;
 	int found = 0;
+	char real[PATH_MAX];
 
+	/* As /proc has it: /bin may be a link. Of a file that is gone its old path will do. */
+	if (name && strchr(name, '/') && realpath(name, real))
+		name = real;
 	if (number && max > 0 && process_exists(number)) {
 		pids[0] = number;
 		return 1;

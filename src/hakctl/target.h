@@ -71,8 +71,8 @@ int target_ask(struct target *target, enum mailbox_command command,
 /* What such an errno means, for a message. */
 const char *target_refusal(const struct target *target, int error);
 
-/* Processes whose command or executable name is name, or the pid that name is, or
- * with NULL every process on hakmem that may be looked at; bare: those, too, that have
+/* Processes whose command or executable has that name (or, with a slash, path), or the
+ * pid that name is, or with NULL every process on hakmem that may be looked at; bare: those, too, that have
  * no segment (every process's maps are read for that). Of several that
  * have a name only those on hakmem count; is there none, the first of them. Returns how
  * many of max, -1: the /proc folder cannot be read. */

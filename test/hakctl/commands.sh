@@ -74,6 +74,13 @@ done
 grep -q ' $' "$tmp/said" && fail "stats: spaces at the end of a line"
 is 0 stats subject
 says "^subject \($pid\)"
+ln -s "$tmp" "$tmp/link"
+for path in "$tmp/subject" "$tmp/link/subject" "$tmp/../${tmp##*/}/subject"; do
+	is 0 stats "$path"
+	says "^subject \($pid\)"
+done
+is 1 stats "$tmp/lib/subject"
+complains 'no process of that name$'
 is 0 stats "$pid" --arenas --bins --large --mutexes --threads --sites
 for title in Arenas Classes Locks Threads Sites; do
 	says "^$title"
