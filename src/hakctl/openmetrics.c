@@ -263,26 +263,44 @@ static size_t walk_places(struct walk *walk, const struct target *target,
 	return samples;
 }
 
-/* How old the numbers are: a process that is stopped does not renew them. */
-static void walk_age(struct sink *sink, const struct target *targets, size_t count)
+static uint64_t rss_of(const struct target *target)
 {
-	struct walk walk = { .sink = sink, .metric = { PREFIX "_snapshot_age_seconds",
-		"seconds", "How old the process's numbers are: more than 0.2 s where it "
-		"is stopped or hangs", false } };
+	return target->rss;
+}
+
+/* What is no statistic of the table: named and written as if it were. */
+static const struct other {
+	struct ctl_row row;
+	uint64_t (*value)(const struct target *target);
+} others[] = {
+	{ { "snapshot_age", "How old the process's numbers are: more than 0.2 s where it is "
+	    "stopped or hangs", CTL_U64, CTL_R, CTL_GAUGE, CTL_UNIT_NANOSECONDS,
+	    CTL_KIND_STAT }, target_age_ns },
+	{ { "process.resident", "Bytes in memory of the whole process, as the kernel counts "
+	    "them: VmRSS", CTL_U64, CTL_R, CTL_GAUGE, CTL_UNIT_BYTES, CTL_KIND_STAT },
+	    rss_of },
+};
+#define OTHERS (sizeof(others) / sizeof(others[0]))
+
+static void walk_other(struct sink *sink, const struct other *other,
+    const struct target *targets, size_t count)
+{
+	struct walk walk = { .sink = sink, .metric = metric_of(&other->row) };
 	struct sample sample;
 
 	for (size_t i = 0; i < count; i++) {
 		if (!targets[i].snapshot)
 			continue;
 		label_process(&sample, &targets[i]);
-		set_quotient(&sample, target_age_ns(&targets[i]), 1000000000, 9);
+		set_value(&sample, &other->row, other->value(&targets[i]));
 		emit(&walk, &sample);
 	}
 }
 
 static void walk_all(struct sink *sink, const struct target *targets, size_t count)
 {
-	walk_age(sink, targets, count);
+	for (size_t i = 0; i < OTHERS; i++)
+		walk_other(sink, &others[i], targets, count);
 	for (unsigned row = 0; row < CTL_ROWS; row++) {
 		if (ctl_rows[row].kind != CTL_KIND_STAT || ctl_rows[row].metric == CTL_NONE)
 			continue;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,17 @@ char proc_state(pid_t tid)
 bool proc_has_ended(pid_t tid)
 {
 	return strchr("ZX?", proc_state(tid)) != NULL;
+}
+
+uint64_t proc_rss(pid_t tid)
+{
+	char path[64], text[128];
+	uint64_t pages = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", tid);
+	if (!proc_read(path, text, sizeof(text)) || sscanf(text, "%*s %" SCNu64, &pages) != 1)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 pid_t proc_task(pid_t pid)

@@ -33,6 +33,7 @@ static void add_row(struct grid *g, const struct target *t)
 	grid_text(g, "%s", t->command);
 	grid_bytes(g, s->allocated);
 	grid_bytes(g, s->resident);
+	grid_bytes(g, t->rss);
 	grid_percent(g, stats_fragmentation(s), s->resident);
 	grid_percent(g, hits, hits + misses);
 	grid_count(g, s->nthreads);
@@ -57,6 +58,7 @@ static json_t *process_json(const struct target *t)
 	json_object_set_new(process, "age_ns", stats_json_number(target_age_ns(t)));
 	json_object_set_new(process, "allocated", stats_json_number(s->allocated));
 	json_object_set_new(process, "resident", stats_json_number(s->resident));
+	json_object_set_new(process, "rss", stats_json_number(t->rss));
 	json_object_set_new(process, "fragmentation", s->resident ?
 	    json_real((double)stats_fragmentation(s) / (double)s->resident) :
 	    json_null());
@@ -90,7 +92,7 @@ static void visit(const pid_t *pids, int n, struct grid *g, json_t *list)
 static int show(bool json)
 {
 	static const char *const headings[] = { "PID", "<COMMAND", "ALLOCATED", "RESIDENT",
-		"FRAGM.", "HIT RATE", "THREADS", "ARENAS", "<" };
+		"RSS", "FRAGM.", "HIT RATE", "THREADS", "ARENAS", "<" };
 	static pid_t pids[PROCESSES];
 	struct grid g;
 	int n = target_find(NULL, true, pids, PROCESSES);

@@ -124,6 +124,8 @@ static void print_totals(const json_t *a, const json_t *b)
 	struct grid g;
 
 	grid_start(&g, headings, 5);
+	total_row(&g, "RSS", STATS_BYTES, number(a, "rss"), number(b, "rss"),
+	    change(a, b, "rss"));
 	for (size_t i = 0; i < stats_totals_count; i++) {
 		const struct stats_total *t = &stats_totals[i];
 		json_int_t difference = change(a, b, t->name);
@@ -308,6 +310,7 @@ static json_t *diff_json(const json_t *a, const json_t *b)
 	json_t *changes = total_changes(a, b);
 
 	json_object_set_new(changes, "taken_ns", json_integer(change(a, b, "taken_ns")));
+	json_object_set_new(changes, "rss", json_integer(change(a, b, "rss")));
 	json_object_set_new(changes, "layers", layer_changes(a, b));
 	for (size_t i = 0; i < LISTS; i++) {
 		const json_t *la = json_object_get(a, lists[i].name);

@@ -242,6 +242,7 @@ json_t *stats_json(const struct stats_view *v)
 	put(stats, "taken_ns", v->now->taken_ns);
 	put(stats, "uptime_ns", v->now->uptime_ns);
 	put(stats, "epoch", v->now->epoch);
+	put(stats, "rss", v->target->rss);
 	put_totals(stats, v->now);
 	json_object_set_new(stats, "layers", layers_json(v->now));
 	put_sections(stats, v);

@@ -47,16 +47,19 @@ static void total_row(struct grid *g, const char *name, uint64_t n, const char *
 	grid_text(g, "%s", what);
 }
 
-static void print_totals(const struct snapshot *s)
+static void print_totals(const struct stats_view *v)
 {
+	const struct snapshot *s = v->now;
 	static const char *const headings[] = { "<", "", "<" };
 	struct grid g;
 
 	grid_start(&g, headings, COUNT(headings));
 	total_row(&g, "allocated", s->allocated, "what the program holds");
 	total_row(&g, "active", s->active, "pages in use for it");
-	total_row(&g, "resident", s->resident, "memory that hakmem takes");
+	total_row(&g, "resident", s->resident, "memory that hakmem takes, touched or not");
 	total_row(&g, "mapped", s->mapped, "address space");
+	total_row(&g, "RSS", v->target->rss,
+	    "resident in the whole process, by the kernel's count");
 	grid_finish(&g, "  ", false);
 }
 
@@ -513,7 +516,7 @@ void stats_print(const struct stats_view *v)
 {
 	print_title(v);
 	putchar('\n');
-	print_totals(v->now);
+	print_totals(v);
 	print_overhead(v->now);
 	print_layers(v);
 	print_activity(v->now);
@@ -563,11 +566,11 @@ void stats_print_line(const struct stats_view *v, bool with_headings)
 	if (localtime_r(&now, &local))
 		strftime(clock, sizeof(clock), "%H:%M:%S", &local);
 	if (with_headings)
-		printf("%-8s %10s %10s %10s %10s %9s %10s %10s %11s\n", "time",
-		    "allocated", "resident", "dirty", "allocs", "hit rate", "misses",
+		printf("%-8s %10s %10s %10s %10s %10s %9s %10s %10s %11s\n", "time",
+		    "allocated", "resident", "RSS", "dirty", "allocs", "hit rate", "misses",
 		    "lock waits", "given back");
-	printf("%-8s %10s %10s %10s", clock, bytes(v->now->allocated),
-	    bytes(v->now->resident), bytes(v->now->dirty));
+	printf("%-8s %10s %10s %10s %10s", clock, bytes(v->now->allocated),
+	    bytes(v->now->resident), bytes(v->target->rss), bytes(v->now->dirty));
 	if (!v->target->is_fresh)
 		printf("  %s\n", target_silence(v->target));
 	else if (!v->before)

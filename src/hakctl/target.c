@@ -704,6 +704,14 @@ static bool check_snapshot(struct snapshot *s, size_t bytes)
 	return true;
 }
 
+static void put_snapshot(struct target *t, struct snapshot *s, size_t bytes)
+{
+	free(t->snapshot);
+	t->snapshot = s;
+	t->snapshot_bytes = bytes;
+	t->rss = proc_rss(proc_task(t->pid));
+}
+
 /* Copy one of the two; false: it was written to meanwhile. */
 static bool copy(const struct target *t, unsigned which, struct snapshot *s)
 {
@@ -734,9 +742,7 @@ static enum target_result take(struct target *t)
 		if (copy(t, which, s) || copy(t, !which, s)) {
 			if (!check_snapshot(s, bytes))
 				break;
-			free(t->snapshot);
-			t->snapshot = s;
-			t->snapshot_bytes = snapshot_size(s->arena_rows);
+			put_snapshot(t, s, snapshot_size(s->arena_rows));
 			return TARGET_OK;
 		}
 		nanosleep(&pause, NULL);
@@ -770,9 +776,7 @@ static enum target_result look_at_memory(struct target *t)
 		free(s);
 		return result;
 	}
-	free(t->snapshot);
-	t->snapshot = s;
-	t->snapshot_bytes = bytes;
+	put_snapshot(t, s, bytes);
 	t->is_fresh = true;
 	return TARGET_OK;
 }

@@ -25,6 +25,7 @@ struct target {
 	bool is_fresh;             /* the process answered the last refresh */
 	struct snapshot *snapshot; /* a checked copy, ours */
 	size_t snapshot_bytes;
+	uint64_t rss;              /* proc_rss() when that was taken */
 };
 
 enum target_result {

@@ -197,6 +197,14 @@ static void open_process(struct top *top)
 	memset(top->scroll, 0, sizeof(top->scroll));
 }
 
+/* By the next column that is seen; to the left: SORTS - 1 steps to the right. */
+static void sort_by_next(struct top *top, unsigned steps)
+{
+	do
+		top->sort = (top->sort + steps) % SORTS;
+	while (!screen_has(top->sort));
+}
+
 static void key_in_list(struct top *top, int key)
 {
 	switch (key) {
@@ -208,11 +216,11 @@ static void key_in_list(struct top *top, int key)
 	case KEY_RIGHT:
 	case '>':
 	case 's':
-		top->sort = (top->sort + 1) % SORTS;
+		sort_by_next(top, 1);
 		break;
 	case KEY_LEFT:
 	case '<':
-		top->sort = (top->sort + SORTS - 1) % SORTS;
+		sort_by_next(top, SORTS - 1);
 		break;
 	case 'r':
 		top->is_reversed = !top->is_reversed;

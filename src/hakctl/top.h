@@ -55,8 +55,8 @@ void watch_layer(const struct watch *watch, unsigned layer, uint64_t *hits,
 double watch_class_rate(const struct watch *watch, unsigned class);
 uint64_t watch_remote_frees(const struct watch *watch, uint32_t row);
 
-enum top_sort { SORT_PID, SORT_COMMAND, SORT_ALLOCATED, SORT_RESIDENT, SORT_WASTED,
-	SORT_RATE, SORT_HITS, SORT_THREADS, SORTS };
+enum top_sort { SORT_PID, SORT_COMMAND, SORT_ALLOCATED, SORT_RESIDENT, SORT_RSS,
+	SORT_WASTED, SORT_RATE, SORT_HITS, SORT_THREADS, SORTS };
 enum top_bin_sort { BINS_BY_BYTES, BINS_BY_RATE, BINS_BY_SIZE, BIN_SORTS };
 enum top_pane { PANE_BINS, PANE_ARENAS, PANES };
 
@@ -81,6 +81,8 @@ struct top {
 bool screen_start(struct top *top);
 void screen_end(void);
 void screen_draw(struct top *top);
+/* Is there room for that column of the list? */
+bool screen_has(enum top_sort sort);
 /* Sort the list as it is to be shown. */
 void screen_sort(struct top *top);
 

@@ -143,6 +143,8 @@ static uint64_t sort_value(const struct watch *w, enum top_sort sort)
 		return s->allocated;
 	case SORT_RESIDENT:
 		return s->resident;
+	case SORT_RSS:
+		return w->target.rss;
 	case SORT_WASTED:
 		return stats_fragmentation(s);
 	case SORT_RATE:
@@ -179,22 +181,34 @@ void screen_sort(struct top *top)
 		    sizeof(*top->watches.list), compare, top);
 }
 
+static bool is_wide(void)
+{
+	return COLS >= 100;
+}
+
 static int command_width(void)
 {
-	return COLS >= 100 ? 15 : 12;
+	return is_wide() ? 15 : 12;
+}
+
+bool screen_has(enum top_sort sort)
+{
+	return sort != SORT_RSS || is_wide();
 }
 
 /* The heading that is sorted by is underlined. */
 static void put_headings(const struct top *top, int y)
 {
 	static const char *const names[SORTS] = { "PID", "COMMAND", "ALLOCATED",
-		"RESIDENT", "WASTED", "ALLOCS/S", "HITS", "THR" };
-	const int widths[SORTS] = { 7, -command_width(), 9, 9, 7, 9, 7, 4 };
+		"RESIDENT", "RSS", "WASTED", "ALLOCS/S", "HITS", "THR" };
+	const int widths[SORTS] = { 7, -command_width(), 9, 9, 9, 7, 9, 7, 4 };
 	int x = 0;
 
 	put_bar(y, A_BOLD, "");
 	for (unsigned i = 0; i < SORTS; i++) {
 		int width = abs(widths[i]), n = (int)strlen(names[i]);
+		if (!screen_has((enum top_sort)i))
+			continue;
 		attrset(A_BOLD | (i == top->sort ? A_UNDERLINE : 0));
 		put(y, widths[i] < 0 ? x : x + width - n, "%s", names[i]);
 		x += width + 1;
@@ -209,16 +223,17 @@ static void put_process(const struct top *top, int y, const struct watch *w)
 	const struct snapshot *s = w->target.snapshot;
 	char line[LINE_SIZE];
 	uint64_t hits, misses;
-	bool is_selected = w == top->selected;
+	bool is_selected = w == top->selected, has_rss = screen_has(SORT_RSS);
 
 	watch_hits(w, &hits, &misses);
 	if (w->has_ended)
 		snprintf(line, sizeof(line), "%7d %-*.*s %s", w->target.pid,
 		    command_width(), command_width(), w->target.command, w->trouble);
 	else
-		snprintf(line, sizeof(line), "%7d %-*.*s %9s %9s %7s %9s %7s %4s",
+		snprintf(line, sizeof(line), "%7d %-*.*s %9s %9s%*s %7s %9s %7s %4s",
 		    w->target.pid, command_width(), command_width(), w->target.command,
-		    bytes(s->allocated), bytes(s->resident),
+		    bytes(s->allocated), bytes(s->resident), has_rss ? 10 : 0,
+		    has_rss ? bytes(w->target.rss) : "",
 		    percent(stats_fragmentation(s), s->resident),
 		    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)),
 		    percent(hits, hits + misses), count(s->nthreads));
@@ -300,7 +315,8 @@ static int draw_sums(const struct top *top, const struct watch *w, int y)
 	watch_hits(w, &hits, &misses);
 	snprintf(line, sizeof(line), "allocated   %9s", bytes(s->allocated));
 	put_line(top, y++, line, w, &w->allocated);
-	snprintf(line, sizeof(line), "resident    %9s", bytes(s->resident));
+	snprintf(line, sizeof(line), "resident    %9s  RSS %9s", bytes(s->resident),
+	    bytes(w->target.rss));
 	put_line(top, y++, line, w, &w->resident);
 	snprintf(line, sizeof(line), "allocations %9s",
 	    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)));

@@ -27,6 +27,8 @@ promtool check metrics <"$text" >"$tmp/promtool" 2>&1 || {
 [ "$(tail -n 1 "$text")" = '# EOF' ] || fail "export: no # EOF at the end"
 [ "$(metric "$text" hakmem_allocated_bytes "$one")" -ge 16000000 ] ||
 	fail "export: hakmem_allocated_bytes"
+[ "$(metric "$text" hakmem_process_resident_bytes "$one")" -ge 16000000 ] ||
+	fail "export: hakmem_process_resident_bytes"
 [ "$(metric "$text" hakmem_tls_tiny_hits_total "$pid")" -gt 0 ] ||
 	fail "export: hakmem_tls_tiny_hits_total"
 grep -Eq "^hakmem_arena_threads\{pid=\"$pid\",command=\"subject\",arena=\"0\"\} [1-9]" \
@@ -37,8 +39,9 @@ metric "$text" hakmem_uptime_seconds_total "$one" | grep -Eq '^[0-9]+\.[0-9]{2,9
 # A family for each statistic, by its name: ctl.def is the only list of names.
 grep '^STAT(' "$srctest/../src/ctl/ctl.def" | grep -c ', \(GAUGE\|COUNTER\), ' >"$tmp/stats"
 families=$(grep -c '^# TYPE hakmem_' "$text")
-# and one more: snapshot_age_seconds
-[ "$families" -eq $(($(cat "$tmp/stats") + 1)) ] ||
+# and those of hakctl's own
+others=$(sed -n '/^} others\[\]/,/^};/p' "$srctest/../src/hakctl/openmetrics.c" | grep -c '^	{ {')
+[ "$families" -eq $(($(cat "$tmp/stats") + others)) ] ||
 	fail "export: $families families, $(cat "$tmp/stats") statistics"
 [ -z "$(sed -n 's/^# TYPE \([^ ]*\).*/\1/p' "$text" | sort | uniq -d)" ] ||
 	fail "export: a name twice"

@@ -127,7 +127,7 @@ kill -KILL "$pid"
 subject first-ends
 grep -q '^State:.Z' "/proc/$pid/status" || fail "first-ends: its first thread is there"
 is 0 stats "$pid" --json
-json '.is_fresh and .allocated > 16000000 and .allocated < 17000000'
+json '.is_fresh and .allocated > 16000000 and .allocated < 17000000 and .rss > 16000000'
 is 0 ps
 says "^ *$pid +subject +15\.[0-9] MiB"
 is 1 purge "$pid"

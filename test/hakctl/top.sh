@@ -74,6 +74,7 @@ finish
 start 80 24 C.UTF-8 "$pid"
 shows "subject \($pid\) +up .* arenas in use"
 shows '^allocated +[0-9.]+ [KM]iB'
+shows '^resident +[0-9.]+ [KM]iB  RSS +[0-9.]+ [KM]iB'
 shows '^tiny +on '
 shows '^whale +on '
 shows '^ +0 +1 '
@@ -121,6 +122,10 @@ press Enter
 shows 'Esc back'
 tmux resize-window -x 132 -y 50
 shows '^.{100,}[▁▂▃▄▅▆▇█]$'
+press Escape
+shows '^ *PID COMMAND .* RESIDENT +RSS '
+shows "^ *$pid subject( +[0-9.]+ [KM]iB){3} "
+press Enter
 tmux resize-window -x 30 -y 5
 shows 'too small'
 tmux resize-window -x 60 -y 16
