@@ -281,8 +281,10 @@ static json_t *totals_json(const struct map *map)
 		    sum_json(&totals.kinds[kind]));
 	json_object_set_new(json, "whales",
 	    json_integer((json_int_t)(s->whales & INT64_MAX)));
-	json_object_set_new(json, "whale_bytes",
+	json_object_set_new(json, "whale_allocated_bytes",
 	    json_integer((json_int_t)(s->whale_bytes & INT64_MAX)));
+	json_object_set_new(json, "whale_cached_bytes",
+	    json_integer((json_int_t)(s->whale_cached & INT64_MAX)));
 	return json;
 }
 

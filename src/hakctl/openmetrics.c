@@ -119,6 +119,12 @@ static void label_name(const char *control, unsigned position, char *name)
 	make_singular(name);
 }
 
+/* whale.bytes is of what is kept, and hakmem_whale_bytes would not say so. */
+static const char *control_name(const struct ctl_row *row)
+{
+	return row == &ctl_rows[CTL_ROW_whale_bytes] ? "whale.cached" : row->name;
+}
+
 static struct metric metric_of(const struct ctl_row *row)
 {
 	struct metric metric = {
@@ -127,7 +133,7 @@ static struct metric metric_of(const struct ctl_row *row)
 		.is_counter = row->metric == CTL_COUNTER,
 	};
 
-	metric_name(row->name, metric.unit, metric.name);
+	metric_name(control_name(row), metric.unit, metric.name);
 	return metric;
 }
 
@@ -268,6 +274,11 @@ static uint64_t rss_of(const struct target *target)
 	return target->rss;
 }
 
+static uint64_t whale_allocated_of(const struct target *target)
+{
+	return target->snapshot->whale_bytes;
+}
+
 /* What is no statistic of the table: named and written as if it were. */
 static const struct other {
 	struct ctl_row row;
@@ -279,6 +290,8 @@ static const struct other {
 	{ { "process.resident", "Bytes in memory of the whole process, as the kernel counts "
 	    "them: VmRSS", CTL_U64, CTL_R, CTL_GAUGE, CTL_UNIT_BYTES, CTL_KIND_STAT },
 	    rss_of },
+	{ { "whale.allocated", "Bytes in objects over 1 MiB that the program holds", CTL_U64,
+	    CTL_R, CTL_GAUGE, CTL_UNIT_BYTES, CTL_KIND_STAT }, whale_allocated_of },
 };
 #define OTHERS (sizeof(others) / sizeof(others[0]))
 

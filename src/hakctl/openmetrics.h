@@ -1,7 +1,7 @@
 /*
  * The numbers of processes as metrics: a family for each STAT control whose metric
- * is not NONE. A family's name follows from the control's, see metric_name(), so
- * that ctl.def stays the only list of names.
+ * is not NONE, and a few more. A family's name follows from the control's, see
+ * metric_name(), so that ctl.def stays the only list of names.
  */
 #ifndef HAK_HAKCTL_OPENMETRICS_H
 #define HAK_HAKCTL_OPENMETRICS_H

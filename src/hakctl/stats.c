@@ -16,8 +16,10 @@ const char *const stats_layer_sizes[LAYERS] = { "to 1 KiB", "to 32 KiB", "to 1 M
 const char *const stats_mutex_names[MUTEXES] = { "arenas", "tcaches", "page_heap",
 	"whale", "page_map", "metadata" };
 
+#define NAMED(name, field, label, kind, is_counter) \
+	{ name, label, offsetof(struct snapshot, field), kind, is_counter }
 #define TOTAL(field, label, kind, is_counter) \
-	{ #field, label, offsetof(struct snapshot, field), kind, is_counter }
+	NAMED(#field, field, label, kind, is_counter)
 const struct stats_total stats_totals[] = {
 	TOTAL(allocated, "allocated", STATS_BYTES, false),
 	TOTAL(active, "active", STATS_BYTES, false),
@@ -33,8 +35,8 @@ const struct stats_total stats_totals[] = {
 	TOTAL(purged, "given back", STATS_BYTES, true),
 	TOTAL(npurges, "passes that gave back", STATS_COUNT, true),
 	TOTAL(whales, "whales", STATS_COUNT, false),
-	TOTAL(whale_bytes, "bytes of whales", STATS_BYTES, false),
-	TOTAL(whale_cached, "whale cache", STATS_BYTES, false),
+	NAMED("whale_allocated_bytes", whale_bytes, "bytes of whales", STATS_BYTES, false),
+	NAMED("whale_cached_bytes", whale_cached, "whale cache", STATS_BYTES, false),
 	TOTAL(whale_max_bytes, "whale cache at most", STATS_BYTES, false),
 	TOTAL(nthreads, "threads", STATS_COUNT, false),
 	TOTAL(narenas, "arenas", STATS_COUNT, false),

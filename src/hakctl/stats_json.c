@@ -92,7 +92,7 @@ static json_t *arena_json(const struct snapshot *s, uint32_t row)
 	    stats_grown(a->whale_nmalloc, a->whales));
 	put(arena, "remote_frees", a->remote_frees);
 	put(arena, "whales", a->whales);
-	put(arena, "whale_bytes", a->whale_bytes);
+	put(arena, "whale_allocated_bytes", a->whale_bytes);
 	put(arena, "soft_bytes", a->soft_bytes);
 	put(arena, "uptime_ns", a->uptime_ns);
 	put(arena, "rules", a->rules);

@@ -103,7 +103,7 @@ near .rss
 json '.layers | keys == ["l2", "l25", "tiny", "whale"]'
 json '.bins | length == 45'
 json '[.bins[] | .live * .size] + [.large[] | .live * .size] | add > 16000000'
-json '([.bins[], .large[] | .live * .size] | add) + .whale_bytes == .allocated'
+json '([.bins[], .large[] | .live * .size] | add) + .whale_allocated_bytes == .allocated'
 json '[.arenas[].allocated] | add > 16000000'
 json '.threads | length >= 1'
 json '.mutexes.page_heap.acquired > 0'

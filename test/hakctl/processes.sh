@@ -188,6 +188,22 @@ says '^subject .*: gave back [0-9.]+ .*B; resident .* before, .* after$'
 is 1 purge "$pid" --site nobody
 complains "no arena is named 'nobody'"
 
+# ---- Whales: what is held is not what is kept
+export HAKMEM_CONF=dirty_decay_ms:-1
+subject whale
+unset HAKMEM_CONF
+is 0 stats "$pid" --all --json
+json '.whales == 1 and .whale_allocated_bytes >= 6291456 and .whale_allocated_bytes < 7000000'
+json '.whale_cached_bytes >= 1048576 and .whale_cached_bytes <= 3145728'
+json '.layers.whale.bytes == .whale_cached_bytes'
+json '([.arenas[].whale_allocated_bytes] | add) == .whale_allocated_bytes'
+is 0 map "$pid" --json
+json '.totals.whale_allocated_bytes > .totals.whale_cached_bytes'
+kept=$("$HAKCTL" get -n "$pid" whale.bytes)
+is 0 export "$pid"
+says "^hakmem_whale_cached_bytes\{pid=\"$pid\",.*\} $kept$"
+says "^hakmem_whale_allocated_bytes\{pid=\"$pid\",.*\} 6[0-9]{6}$"
+
 # ---- A library's allocations on a site
 cat >"$tmp/site.c" <<'C'
 #include <stdlib.h>

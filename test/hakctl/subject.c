@@ -79,6 +79,19 @@ static void run_free(void)
 	stay();
 }
 
+/* 6 MiB of a whale are held, 3 MiB were freed. */
+static void run_whale(void)
+{
+	grow();
+	objects[0] = malloc(6 << 20);
+	objects[1] = malloc(3 << 20);
+	memset(objects[0], 1, 6 << 20);
+	memset(objects[1], 1, 3 << 20);
+	free(objects[1]);
+	ready("ready\n", 0);
+	stay();
+}
+
 static void run_closefrom(void)
 {
 	struct timespec while_it_starts = { 0, 300000000 };
@@ -331,6 +344,8 @@ int main(int argc, char **argv)
 		run_spin(argc > 2 ? atol(argv[2]) : 16);
 	if (strcmp(kind, "free") == 0)
 		run_free();
+	if (strcmp(kind, "whale") == 0)
+		run_whale();
 	if (strcmp(kind, "closefrom") == 0)
 		run_closefrom();
 	if (strcmp(kind, "fork") == 0)
