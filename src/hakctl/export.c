@@ -8,6 +8,7 @@
 
 #include "hakctl/commands.h"
 #include "hakctl/endpoint.h"
+#include "hakctl/format.h"
 #include "hakctl/openmetrics.h"
 #include "hakctl/output.h"
 
@@ -58,6 +59,18 @@ static bool has(const struct processes *p, pid_t pid)
 	return false;
 }
 
+/* None is had to start its thread for that. */
+static void ask_version(struct target *target)
+{
+	char reply[SEGMENT_REPLY + 1];
+	size_t length;
+
+	if (target->segment && target->is_fresh && target_ask(target, MAILBOX_GET, "version",
+	    "", reply, &length, WAIT_EXPORT_MS) == 0)
+		snprintf(target->version, sizeof(target->version), "%.31s",
+		    format_printable(reply));
+}
+
 static enum target_result add(struct processes *p, pid_t pid)
 {
 	struct target *target = &p->targets[p->count];
@@ -69,10 +82,12 @@ static enum target_result add(struct processes *p, pid_t pid)
 	if (result != TARGET_OK)
 		return result;
 	result = target_refresh(target, WAIT_EXPORT_MS);
-	if (result == TARGET_OK)
+	if (result == TARGET_OK) {
+		ask_version(target);
 		p->count++;
-	else
+	} else {
 		target_close(target);
+	}
 	return result;
 }
 

@@ -12,12 +12,14 @@
 /* Of any name, label or number below. */
 #define NAME_SIZE 128
 
+enum metric_type { TYPE_GAUGE, TYPE_COUNTER, TYPE_INFO };
+
 /* A family of samples. */
 struct metric {
-	char name[NAME_SIZE];   /* without _total */
+	char name[NAME_SIZE];   /* without _total and _info */
 	const char *unit;       /* a base unit, as the name ends; "": none */
 	const char *help;
-	bool is_counter;
+	enum metric_type type;
 };
 
 struct label {
@@ -125,12 +127,24 @@ static const char *control_name(const struct ctl_row *row)
 	return row == &ctl_rows[CTL_ROW_whale_bytes] ? "whale.cached" : row->name;
 }
 
+/* In 1/100 %, where a ratio is what metrics have. */
+static bool is_share(const struct ctl_row *row)
+{
+	return row == &ctl_rows[CTL_ROW_pressure_some];
+}
+
+static const char *help_of(const struct ctl_row *row)
+{
+	return is_share(row) ? "Share of time that some task stalled for memory in the last "
+	    "10 s, when it was last read" : row->help;
+}
+
 static struct metric metric_of(const struct ctl_row *row)
 {
 	struct metric metric = {
-		.unit = base_unit((enum ctl_unit)row->unit),
-		.help = row->help,
-		.is_counter = row->metric == CTL_COUNTER,
+		.unit = is_share(row) ? "ratio" : base_unit((enum ctl_unit)row->unit),
+		.help = help_of(row),
+		.type = row->metric == CTL_COUNTER ? TYPE_COUNTER : TYPE_GAUGE,
 	};
 
 	metric_name(control_name(row), metric.unit, metric.name);
@@ -196,7 +210,9 @@ static void set_quotient(struct sample *sample, uint64_t value, uint64_t unit,
 
 static void set_value(struct sample *sample, const struct ctl_row *row, uint64_t value)
 {
-	if (row->unit == CTL_UNIT_NANOSECONDS) {
+	if (is_share(row)) {
+		set_quotient(sample, value, 10000, 4);
+	} else if (row->unit == CTL_UNIT_NANOSECONDS) {
 		set_quotient(sample, value, 1000000000, 9);
 	} else if (row->unit == CTL_UNIT_MILLISECONDS && (int64_t)value >= 0) {
 		set_quotient(sample, value, 1000, 3);
@@ -274,24 +290,36 @@ static uint64_t rss_of(const struct target *target)
 	return target->rss;
 }
 
-static uint64_t whale_allocated_of(const struct target *target)
-{
-	return target->snapshot->whale_bytes;
-}
+#define FIELD_OF(field) \
+	static uint64_t field##_of(const struct target *target) \
+	{ return (uint64_t)target->snapshot->field; }
+FIELD_OF(whale_bytes)
+FIELD_OF(whale_max_bytes)
+FIELD_OF(soft_bytes)
+FIELD_OF(dirty_decay_ms)
+FIELD_OF(muzzy_decay_ms)
 
 /* What is no statistic of the table: named and written as if it were. */
+#define OTHER(name, type, unit, value, help) \
+	{ { name, help, CTL_##type, CTL_R, CTL_GAUGE, CTL_##unit, CTL_KIND_STAT }, value }
 static const struct other {
 	struct ctl_row row;
 	uint64_t (*value)(const struct target *target);
 } others[] = {
-	{ { "snapshot_age", "How old the process's numbers are: more than 0.2 s where it is "
-	    "stopped or hangs", CTL_U64, CTL_R, CTL_GAUGE, CTL_UNIT_NANOSECONDS,
-	    CTL_KIND_STAT }, target_age_ns },
-	{ { "process.resident", "Bytes in memory of the whole process, as the kernel counts "
-	    "them: VmRSS", CTL_U64, CTL_R, CTL_GAUGE, CTL_UNIT_BYTES, CTL_KIND_STAT },
-	    rss_of },
-	{ { "whale.allocated", "Bytes in objects over 1 MiB that the program holds", CTL_U64,
-	    CTL_R, CTL_GAUGE, CTL_UNIT_BYTES, CTL_KIND_STAT }, whale_allocated_of },
+	OTHER("snapshot_age", U64, UNIT_NANOSECONDS, target_age_ns, "How old the process's "
+	    "numbers are: more than 0.2 s where it is stopped or hangs"),
+	OTHER("process.resident", U64, UNIT_BYTES, rss_of, "Bytes of the whole process in "
+	    "memory, as the kernel counts them: VmRSS"),
+	OTHER("whale.allocated", U64, UNIT_BYTES, whale_bytes_of, "Bytes in objects over "
+	    "1 MiB that the program holds"),
+	OTHER("whale.max_bytes", U64, UNIT_BYTES, whale_max_bytes_of, "Bytes of freed mappings "
+	    "of over 1 MiB that may be kept"),
+	OTHER("limit.soft_bytes", U64, UNIT_BYTES, soft_bytes_of, "Resident bytes above which "
+	    "hakmem gives back all it can at once; 0: no limit"),
+	OTHER("dirty_decay", SSIZE, UNIT_MILLISECONDS, dirty_decay_ms_of, "How long free pages "
+	    "stay dirty; -1: for ever"),
+	OTHER("muzzy_decay", SSIZE, UNIT_MILLISECONDS, muzzy_decay_ms_of, "How long free pages "
+	    "stay muzzy after that; -1: for ever"),
 };
 #define OTHERS (sizeof(others) / sizeof(others[0]))
 
@@ -310,8 +338,25 @@ static void walk_other(struct sink *sink, const struct other *other,
 	}
 }
 
+static void walk_versions(struct sink *sink, const struct target *targets, size_t count)
+{
+	struct walk walk = { .sink = sink, .metric = { PREFIX "_build", "", "hakmem's version, "
+	    "of a process that could be asked", TYPE_INFO } };
+	struct sample sample;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!targets[i].version[0])
+			continue;
+		label_process(&sample, &targets[i]);
+		set_label(&sample, "version", targets[i].version);
+		set_quotient(&sample, 1, 1, 1);
+		emit(&walk, &sample);
+	}
+}
+
 static void walk_all(struct sink *sink, const struct target *targets, size_t count)
 {
+	walk_versions(sink, targets, count);
 	for (size_t i = 0; i < OTHERS; i++)
 		walk_other(sink, &others[i], targets, count);
 	for (unsigned row = 0; row < CTL_ROWS; row++) {
@@ -334,9 +379,17 @@ struct text_sink {
 	enum metrics_format format;
 };
 
-static const char *total(const struct metric *metric)
+static const char *suffix_of(const struct metric *metric)
 {
-	return metric->is_counter ? "_total" : "";
+	return metric->type == TYPE_COUNTER ? "_total" :
+	    metric->type == TYPE_INFO ? "_info" : "";
+}
+
+/* Only OpenMetrics has information. */
+static const char *type_of(const struct metric *metric, bool is_open)
+{
+	return metric->type == TYPE_COUNTER ? "counter" :
+	    metric->type == TYPE_INFO && is_open ? "info" : "gauge";
 }
 
 static void text_escaped(FILE *out, const char *text, bool quotes)
@@ -355,10 +408,10 @@ static void text_family(struct sink *sink, const struct metric *metric)
 {
 	struct text_sink *text = (struct text_sink *)sink;
 	bool is_open = text->format == METRICS_OPENMETRICS;
-	const char *suffix = is_open ? "" : total(metric);
+	const char *suffix = is_open ? "" : suffix_of(metric);
 
 	fprintf(text->out, "# TYPE %s%s %s\n", metric->name, suffix,
-	    metric->is_counter ? "counter" : "gauge");
+	    type_of(metric, is_open));
 	if (is_open && *metric->unit)
 		fprintf(text->out, "# UNIT %s %s\n", metric->name, metric->unit);
 	fprintf(text->out, "# HELP %s%s ", metric->name, suffix);
@@ -372,7 +425,7 @@ static void text_sample(struct sink *sink, const struct metric *metric,
 {
 	struct text_sink *text = (struct text_sink *)sink;
 
-	fprintf(text->out, "%s%s", metric->name, total(metric));
+	fprintf(text->out, "%s%s", metric->name, suffix_of(metric));
 	for (size_t i = 0; i < sample->count; i++) {
 		fprintf(text->out, "%c%s=\"", i ? ',' : '{', sample->labels[i].name);
 		text_escaped(text->out, sample->labels[i].value, true);
@@ -411,11 +464,11 @@ static void json_family(struct sink *sink, const struct metric *metric)
 	json_t *family = json_object();
 	char name[NAME_SIZE + 8];
 
-	snprintf(name, sizeof(name), "%s%s", metric->name, total(metric));
+	snprintf(name, sizeof(name), "%s%s", metric->name, suffix_of(metric));
 	json->samples = json_array();
 	json_object_set_new(family, "name", json_string(name));
 	json_object_set_new(family, "type",
-	    json_string(metric->is_counter ? "counter" : "gauge"));
+	    json_string(type_of(metric, true)));
 	json_object_set_new(family, "unit", json_string(metric->unit));
 	json_object_set_new(family, "help", json_string(metric->help));
 	json_object_set_new(family, "samples", json->samples);

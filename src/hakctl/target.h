@@ -15,6 +15,7 @@ struct target {
 	pid_t pid;
 	int pidfd;                 /* so that another process with its pid is no match */
 	char command[32];          /* /proc/PID/comm, printable */
+	char version[32];          /* hakmem's; "": who looks did not ask for it */
 	int fd;                    /* of the segment */
 	struct segment *segment;   /* mapped; writable if may_write; NULL: it has none */
 	size_t size;

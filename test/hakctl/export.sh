@@ -17,6 +17,7 @@ metric() {
 }
 
 # ---- Text
+is 0 set "$one" limit.soft_bytes=512M arenas.dirty_decay_ms=1500 arenas.muzzy_decay_ms=-1
 is 0 export "$one" "$pid"
 text=$tmp/text
 cp "$tmp/said" "$text"
@@ -33,21 +34,30 @@ promtool check metrics <"$text" >"$tmp/promtool" 2>&1 || {
 	fail "export: hakmem_tls_tiny_hits_total"
 grep -Eq "^hakmem_arena_threads\{pid=\"$pid\",command=\"subject\",arena=\"0\"\} [1-9]" \
     "$text" || fail "export: hakmem_arena_threads"
+[ "$(metric "$text" hakmem_build_info "$one")" -eq 1 ] || fail "export: hakmem_build_info"
+[ "$(metric "$text" hakmem_limit_soft_bytes "$one")" -eq 536870912 ] ||
+	fail "export: hakmem_limit_soft_bytes"
+[ "$(metric "$text" hakmem_dirty_decay_seconds "$one")" = 1.5 ] ||
+	fail "export: hakmem_dirty_decay_seconds"
+[ "$(metric "$text" hakmem_muzzy_decay_seconds "$one")" = -1 ] ||
+	fail "export: hakmem_muzzy_decay_seconds"
+metric "$text" hakmem_pressure_some_ratio "$one" | grep -Eq '^(0(\.[0-9]+)?|1)$' ||
+	fail "export: hakmem_pressure_some_ratio"
 metric "$text" hakmem_uptime_seconds_total "$one" | grep -Eq '^[0-9]+\.[0-9]{2,9}$' ||
 	fail "export: hakmem_uptime_seconds_total"
 
 # A family for each statistic, by its name: ctl.def is the only list of names.
 grep '^STAT(' "$srctest/../src/ctl/ctl.def" | grep -c ', \(GAUGE\|COUNTER\), ' >"$tmp/stats"
 families=$(grep -c '^# TYPE hakmem_' "$text")
-# and those of hakctl's own
-others=$(sed -n '/^} others\[\]/,/^};/p' "$srctest/../src/hakctl/openmetrics.c" | grep -c '^	{ {')
-[ "$families" -eq $(($(cat "$tmp/stats") + others)) ] ||
+# and those of hakctl's own, build_info among them
+others=$(grep -c '^	OTHER(' "$srctest/../src/hakctl/openmetrics.c")
+[ "$families" -eq $(($(cat "$tmp/stats") + others + 1)) ] ||
 	fail "export: $families families, $(cat "$tmp/stats") statistics"
 [ -z "$(sed -n 's/^# TYPE \([^ ]*\).*/\1/p' "$text" | sort | uniq -d)" ] ||
 	fail "export: a name twice"
 [ "$(grep -c '^# HELP' "$text")" -eq "$families" ] || fail "export: HELP lines"
 ! grep -E '^[^#]' "$text" |
-    grep -Ev '^hakmem_[a-z0-9_]+\{pid="[0-9]+",command="subject"(,arena="[0-9]+"(,site="[^"]+")?)?\} [0-9.]+$' ||
+    grep -Ev '^hakmem_[a-z0-9_]+\{pid="[0-9]+",command="subject"(,version="[0-9.]+"|,arena="[0-9]+"(,site="[^"]+")?)?\} -?[0-9.]+$' ||
 	fail "export: lines that are no samples"
 
 # ---- OpenMetrics: a counter's family has no _total, and units are told
@@ -55,6 +65,8 @@ is 0 export subject --format openmetrics
 open=$tmp/open
 cp "$tmp/said" "$open"
 grep -q '^# TYPE hakmem_tls_tiny_hits counter$' "$open" || fail "openmetrics: TYPE"
+grep -q '^# TYPE hakmem_build info$' "$open" || fail "openmetrics: TYPE of info"
+grep -q '^# UNIT hakmem_pressure_some_ratio ratio$' "$open" || fail "openmetrics: UNIT ratio"
 grep -q '^# UNIT hakmem_uptime_seconds seconds$' "$open" || fail "openmetrics: UNIT"
 grep -q '^hakmem_tls_tiny_hits_total{' "$open" || fail "openmetrics: samples"
 awk '/^# TYPE/ { type = $3 } /^# UNIT/ && $3 !~ "_" $4 "$" { exit 1 }
@@ -166,6 +178,8 @@ holds() {
 wait_for "a scrape" holds 'up{job="hakmem"} == 1'
 wait_for "allocated" holds "hakmem_allocated_bytes{pid=\"$one\"} >= 16000000"
 wait_for "a rate" holds "rate(hakmem_tls_tiny_hits_total{pid=\"$pid\"}[10s]) > 0"
+holds 'hakmem_resident_bytes / (hakmem_limit_soft_bytes > 0) < 0.9' ||
+	fail "prometheus: no alert on the soft limit"
 holds 'scrape_samples_scraped > 50' || fail "prometheus: few samples"
 curl -sS "http://127.0.0.1:$port/api/v1/metadata?metric=hakmem_tls_tiny_hits_total" \
     >"$tmp/said"
