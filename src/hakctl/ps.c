@@ -34,7 +34,7 @@ static void add_row(struct grid *g, const struct target *t)
 	grid_bytes(g, s->allocated);
 	grid_bytes(g, s->resident);
 	grid_bytes(g, t->rss);
-	grid_percent(g, stats_fragmentation(s), s->resident);
+	grid_percent(g, stats_overhead(s), s->resident);
 	grid_percent(g, hits, hits + misses);
 	grid_count(g, s->nthreads);
 	grid_text(g, "%" PRIu64 "/%" PRIu64, s->arenas_in_use, s->narenas);
@@ -59,8 +59,8 @@ static json_t *process_json(const struct target *t)
 	json_object_set_new(process, "allocated", stats_json_number(s->allocated));
 	json_object_set_new(process, "resident", stats_json_number(s->resident));
 	json_object_set_new(process, "rss", stats_json_number(t->rss));
-	json_object_set_new(process, "fragmentation", s->resident ?
-	    json_real((double)stats_fragmentation(s) / (double)s->resident) :
+	json_object_set_new(process, "overhead", s->resident ?
+	    json_real((double)stats_overhead(s) / (double)s->resident) :
 	    json_null());
 	json_object_set_new(process, "hit_rate", hits + misses ?
 	    json_real((double)hits / (double)(hits + misses)) : json_null());
@@ -92,7 +92,7 @@ static void visit(const pid_t *pids, int n, struct grid *g, json_t *list)
 static int show(bool json)
 {
 	static const char *const headings[] = { "PID", "<COMMAND", "ALLOCATED", "RESIDENT",
-		"RSS", "FRAGM.", "HIT RATE", "THREADS", "ARENAS", "<" };
+		"RSS", "OVERHEAD", "HIT RATE", "THREADS", "ARENAS", "<" };
 	static pid_t pids[PROCESSES];
 	struct grid g;
 	int n = target_find(NULL, true, pids, PROCESSES);

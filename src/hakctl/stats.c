@@ -72,7 +72,7 @@ void stats_hits(const struct snapshot *s, uint64_t *hits, uint64_t *misses)
 	}
 }
 
-uint64_t stats_fragmentation(const struct snapshot *s)
+uint64_t stats_overhead(const struct snapshot *s)
 {
 	return s->resident > s->allocated ? s->resident - s->allocated : 0;
 }

@@ -46,7 +46,7 @@ static inline uint64_t stats_grown(uint64_t now, uint64_t before)
 
 /* Hits and misses of all layers. */
 void stats_hits(const struct snapshot *s, uint64_t *hits, uint64_t *misses);
-uint64_t stats_fragmentation(const struct snapshot *s); /* resident - allocated */
+uint64_t stats_overhead(const struct snapshot *s); /* resident - allocated */
 /* A STAT row for arena i, CTL_ARENAS_ALL: all of them. */
 uint64_t stats_of_arena(const struct snapshot *s, enum ctl_id row, size_t arena);
 /* A thread's name, "" where it cannot be known. */

@@ -43,7 +43,7 @@ static void put_totals(json_t *object, const struct snapshot *s)
 	}
 	stats_hits(s, &hits, &misses);
 	put_quotient(object, "hit_rate", (double)hits, (double)hits + (double)misses);
-	put_quotient(object, "fragmentation", (double)stats_fragmentation(s),
+	put_quotient(object, "overhead", (double)stats_overhead(s),
 	    (double)s->resident);
 }
 

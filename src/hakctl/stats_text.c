@@ -85,10 +85,10 @@ static void print_overhead(const struct snapshot *s)
 		{ "metadata", s->metadata },
 	};
 	char share[FORMAT_SIZE];
-	uint64_t over = stats_fragmentation(s), sum = 0;
+	uint64_t over = stats_overhead(s), sum = 0;
 	struct grid g;
 
-	printf("\n  %s (%s of resident) is not allocated, but lies in\n\n", bytes(over),
+	printf("\n  overhead: %s (%s of resident) is not allocated, but lies in\n\n", bytes(over),
 	    format_percent(share, sizeof(share), over, s->resident));
 	grid_start(&g, headings, COUNT(headings));
 	for (size_t i = 0; i < COUNT(parts); i++) {

@@ -56,7 +56,7 @@ double watch_class_rate(const struct watch *watch, unsigned class);
 uint64_t watch_remote_frees(const struct watch *watch, uint32_t row);
 
 enum top_sort { SORT_PID, SORT_COMMAND, SORT_ALLOCATED, SORT_RESIDENT, SORT_RSS,
-	SORT_WASTED, SORT_RATE, SORT_HITS, SORT_THREADS, SORTS };
+	SORT_OVERHEAD, SORT_RATE, SORT_HITS, SORT_THREADS, SORTS };
 enum top_bin_sort { BINS_BY_BYTES, BINS_BY_RATE, BINS_BY_SIZE, BIN_SORTS };
 enum top_pane { PANE_BINS, PANE_ARENAS, PANES };
 

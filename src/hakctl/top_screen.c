@@ -145,8 +145,8 @@ static uint64_t sort_value(const struct watch *w, enum top_sort sort)
 		return s->resident;
 	case SORT_RSS:
 		return w->target.rss;
-	case SORT_WASTED:
-		return stats_fragmentation(s);
+	case SORT_OVERHEAD:
+		return stats_overhead(s);
 	case SORT_RATE:
 		watch_hits(w, &hits, &misses);
 		return (uint64_t)watch_rate(w, hits + misses, 0);
@@ -200,8 +200,8 @@ bool screen_has(enum top_sort sort)
 static void put_headings(const struct top *top, int y)
 {
 	static const char *const names[SORTS] = { "PID", "COMMAND", "ALLOCATED",
-		"RESIDENT", "RSS", "WASTED", "ALLOCS/S", "HITS", "THR" };
-	const int widths[SORTS] = { 7, -command_width(), 9, 9, 9, 7, 9, 7, 4 };
+		"RESIDENT", "RSS", "OVERHEAD", "ALLOCS/S", "HITS", "THR" };
+	const int widths[SORTS] = { 7, -command_width(), 9, 9, 9, 8, 8, 7, 4 };
 	int x = 0;
 
 	put_bar(y, A_BOLD, "");
@@ -230,11 +230,11 @@ static void put_process(const struct top *top, int y, const struct watch *w)
 		snprintf(line, sizeof(line), "%7d %-*.*s %s", w->target.pid,
 		    command_width(), command_width(), w->target.command, w->trouble);
 	else
-		snprintf(line, sizeof(line), "%7d %-*.*s %9s %9s%*s %7s %9s %7s %4s",
+		snprintf(line, sizeof(line), "%7d %-*.*s %9s %9s%*s %8s %8s %7s %4s",
 		    w->target.pid, command_width(), command_width(), w->target.command,
 		    bytes(s->allocated), bytes(s->resident), has_rss ? 10 : 0,
 		    has_rss ? bytes(w->target.rss) : "",
-		    percent(stats_fragmentation(s), s->resident),
+		    percent(stats_overhead(s), s->resident),
 		    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)),
 		    percent(hits, hits + misses), count(s->nthreads));
 	attr_t colour = COLOR_PAIR(w->has_ended ? COLOUR_ENDED : w->trouble ?
@@ -321,8 +321,8 @@ static int draw_sums(const struct top *top, const struct watch *w, int y)
 	snprintf(line, sizeof(line), "allocations %9s",
 	    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)));
 	put_line(top, y++, line, w, &w->allocations);
-	put(y++, 0, "wasted %s: caches %s, slabs %s, pages %s, own %s",
-	    percent(stats_fragmentation(s), s->resident),
+	put(y++, 0, "overhead %s: caches %s, slabs %s, pages %s, own %s",
+	    percent(stats_overhead(s), s->resident),
 	    bytes(s->tcache_bytes + s->depot_bytes), bytes(s->slab_free_bytes),
 	    bytes(s->dirty + s->muzzy), bytes(s->metadata));
 	return y;

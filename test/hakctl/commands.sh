@@ -52,11 +52,11 @@ complains "^hakctl: $$: does not run on hakmem"
 is 0 ps
 says '^ *PID +COMMAND +ALLOCATED'
 says "^ *$pid +subject +15\.[0-9] MiB"
-says '^ *PID .* RESIDENT +RSS '
+says '^ *PID .* RESIDENT +RSS +OVERHEAD '
 is 0 ps --json
 json "map(select(.pid == $pid)) | length == 1"
 json "map(select(.pid == $pid))[0] | .command == \"subject\" and .is_fresh and
-    .allocated >= 16000000 and .resident >= .allocated and .fragmentation < 1 and
+    .allocated >= 16000000 and .resident >= .allocated and .overhead < 1 and
     .threads >= 1 and .arenas_in_use >= 1"
 # near FILTER: that number of the last command's JSON is the kernel's VmRSS, but for what
 # processors have not added up yet
@@ -72,7 +72,7 @@ is 0 stats "$pid"
 says "^subject \($pid\): up "
 says '^  allocated +[0-9.]+ MiB'
 says '^  RSS +[0-9.]+ MiB'
-says 'of resident\) is not allocated'
+says '^  overhead: .* of resident\) is not allocated'
 for part in 'thread caches' 'depots' 'free slots in slabs' 'dirty pages' 'muzzy pages' \
     'metadata'; do
 	says "^    $part  "
@@ -100,6 +100,7 @@ json '.pid and .command == "subject" and .is_fresh and (.is_stopped | not)'
 json '.allocated <= .active and .active <= .resident and .resident <= .mapped'
 json '.allocated >= 16000000 and .allocated < 20000000'
 near .rss
+json '(.resident - .allocated) / .resident == .overhead'
 json '.layers | keys == ["l2", "l25", "tiny", "whale"]'
 json '.bins | length == 45'
 json '[.bins[] | .live * .size] + [.large[] | .live * .size] | add > 16000000'

@@ -62,6 +62,7 @@ shows 'hakctl top: [0-9]+ processes on hakmem'
 shows "^ *$first subject +[0-9]"
 shows "^ *$pid subject +[0-9]"
 shows 'Enter open .* q quit'
+shows '^ *PID COMMAND +ALLOCATED  RESIDENT OVERHEAD ALLOCS/S +HITS +THR RESIDENT$'
 [ "$(wc -l <"$tmp/screen")" -eq 24 ] || fail "top: not 24 lines"
 # By pid; the first one is selected by Home, and opened.
 press Left Left Left Home
@@ -123,7 +124,7 @@ shows 'Esc back'
 tmux resize-window -x 132 -y 50
 shows '^.{100,}[▁▂▃▄▅▆▇█]$'
 press Escape
-shows '^ *PID COMMAND .* RESIDENT +RSS '
+shows '^ *PID COMMAND .* RESIDENT +RSS OVERHEAD '
 shows "^ *$pid subject( +[0-9.]+ [KM]iB){3} "
 press Enter
 tmux resize-window -x 30 -y 5
