@@ -109,8 +109,29 @@ for static in '' -static; do
 done
 try "compile for dlopen" $CC "$tmp/plugin.c" -o "$tmp/f" -ldl
 try "dlopen" "$tmp/f" "$to/lib/libhakmem.so.0"
+run=$to/bin/hakmem-run
+# runs CODE COMMAND...: with that code; what it prints to stdout and stderr is kept
+runs() {
+	code=$1
+	shift
+	"$@" >"$tmp/said" 2>"$tmp/errors"
+	got=$?
+	[ $got -eq "$code" ] || fail "$*: exit code $got, not $code"
+}
+runs 0 "$run" --help
+grep -q '^Usage: hakmem-run PROGRAM' "$tmp/said" || fail "hakmem-run --help: no usage"
+runs 2 "$run"
+grep -q '^Usage: hakmem-run PROGRAM' "$tmp/errors" || fail "hakmem-run: no usage"
+runs 2 "$run" --nonsense
+grep -q "unknown option '--nonsense'" "$tmp/errors" || fail "hakmem-run --nonsense"
+runs 0 "$run" -- true
+[ -s "$tmp/errors" ] && fail "hakmem-run true: $(cat "$tmp/errors")"
+runs $served "$run" "$tmp/e"
+grep -q 'e is linked statically' "$tmp/errors" || fail "hakmem-run of a static program: silent"
+runs 0 "$run" "$tmp/f" "$to/lib/libhakmem.so.0"
+[ -s "$tmp/errors" ] && fail "hakmem-run of a dynamic program: $(cat "$tmp/errors")"
 if overrides; then
-	try "hakmem-run" sh -c "HAKMEM_CONF=stats_print:true '$to/bin/hakmem-run' true 2>&1 | grep -q '^tls.tiny.hits: '"
+	try "hakmem-run" sh -c "HAKMEM_CONF=stats_print:true '$run' true 2>&1 | grep -q '^tls.tiny.hits: '"
 fi
 
 [ $failed -eq 0 ]
