@@ -24,6 +24,9 @@
 #define REGRET_MS 20u
 /* Free slots between two questions whether the background thread should run. */
 #define ASK_BACKGROUND (256 * KiB)
+/* Free room in a bin's slabs from which, if more than half of them is free, depots are left
+ * out: below it batches would miss them. */
+#define DRAIN_BYTES (1 * MiB)
 /* Slabs whose pages go back while the lock is held once. */
 #define PURGE_BATCH 16
 
@@ -348,6 +351,27 @@ static bool release_lock(struct bin *bin)
 	return ask;
 }
 
+/* The oldest, at the bottom, go first. Holds the lock. */
+static void depot_age(struct bin *bin, struct depot *depot, bool all)
+{
+	unsigned n = all ? depot->count : depot->idle;
+
+	if (depot->count == 0)
+		return;
+	return_locked(bin, depot->objects, n);
+	AO_int_store(&depot->count, depot->count - n);
+	memmove(depot->objects, depot->objects + n, depot->count * sizeof(void *));
+	depot->idle = depot->count;
+}
+
+bool bin_is_draining(const struct bin *bin)
+{
+	size_t live = counter_get(&bin->live);
+	size_t room = counter_get(&bin->slabs) * size_classes[bin->class].slots - live;
+
+	return room > live && room * size_class_size(bin->class) > DRAIN_BYTES;
+}
+
 bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
 	struct depot *depot = &bin->depots[cache % DEPOT_SIDES];
@@ -355,7 +379,10 @@ bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n)
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->flushes, 1);
 	note_flush(depot, cache);
-	if (depot_reserve(depot, n, depot_max(bin))) {
+	if (bin_is_draining(bin)) {
+		depot_age(bin, depot, true);
+		return_locked(bin, objects, n);
+	} else if (depot_reserve(depot, n, depot_max(bin))) {
 		memcpy(depot->objects + depot->count, objects, n * sizeof(*objects));
 		AO_int_store(&depot->count, depot->count + n);
 		bin->freed_bytes += n * size_class_size(bin->class);
@@ -372,17 +399,15 @@ bool bin_return(struct bin *bin, void **objects, unsigned n)
 	return release_lock(bin);
 }
 
-/* The oldest, at the bottom, go first. Holds the lock. */
-static void depot_age(struct bin *bin, struct depot *depot, bool all)
+void bin_rest(struct bin *bin, unsigned cache)
 {
-	unsigned n = all ? depot->count : depot->idle;
+	struct depot *depot = &bin->depots[cache % DEPOT_SIDES];
 
-	if (depot->count == 0)
+	if (AO_int_load(&depot->count) == 0)
 		return;
-	return_locked(bin, depot->objects, n);
-	AO_int_store(&depot->count, depot->count - n);
-	memmove(depot->objects, depot->objects + n, depot->count * sizeof(void *));
-	depot->idle = depot->count;
+	lock_acquire(&bin->lock);
+	depot_age(bin, depot, false);
+	lock_release(&bin->lock);
 }
 
 /* Did nothing come back to the slab for so long? It may have been freed into after now

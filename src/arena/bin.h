@@ -64,6 +64,12 @@ unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsig
  * to their slabs. Reports misuse and aborts. True: enough became free to call
  * background_ask(), which may allocate, so it is for the caller to do last. */
 bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n);
+/* Is more than half of what the slabs hold free, and much? What rests in stacks and depots
+ * then keeps slabs that would else be empty. By a look without the lock. */
+bool bin_is_draining(const struct bin *bin);
+/* The thread with the cache of that number had no use for the class for a while: what lay
+ * idle in its depot since the last call or bin_purge goes to its slabs. */
+void bin_rest(struct bin *bin, unsigned cache);
 /* As bin_flush, past the depots. */
 bool bin_return(struct bin *bin, void **objects, unsigned n);
 

@@ -44,7 +44,9 @@
 #define PARCEL_BYTES (64 * KiB)
 #define INBOX_BYTES (1 * MiB)
 
-/* Slow events between two looks at one bin, and at contention. */
+/* Slow events between two looks at one bin, */
+#define COLLECT_EVENTS 8u
+/* and at contention and the peak. */
 #define LOOK_EVENTS 64u
 /* Contention is judged over so many milliseconds and operations at least, and too much if
  * the thread waited for more than one in WAITED_SHARE of the former, or in more than one
@@ -342,6 +344,7 @@ static void collect_step(struct tcache *t)
 			drop(t, class);
 		else
 			flush_oldest(t, class, count(t, class));
+		bin_rest(&t->arena->bins[class], t->number);
 	}
 	b->seen_head = t->heads[class];
 	b->seen_allocs = allocs;
@@ -351,6 +354,7 @@ static void collect_step(struct tcache *t)
 static void push_slow(struct tcache *t, size_t class, void *object)
 {
 	struct cache_bin *b = &t->bins[class];
+	struct bin *bin = &t->arena->bins[class];
 
 	if (tcache_push(t, class, object))
 		return;
@@ -358,14 +362,15 @@ static void push_slow(struct tcache *t, size_t class, void *object)
 		log_double_free(object);
 	if (is_cached(t, class) && !is_handed(t, class)) {
 		adapt(t, class, EVENT_FLUSH);
-		/* All of it goes where the thread never allocates such. */
+		/* All of it goes where the thread never allocates such, or hardly does now. */
 		if (b->capacity && t->heads[class][-1] == TCACHE_FULL)
-			flush_oldest(t, class, b->misses ? moved_at_once(b, class) : b->capacity);
+			flush_oldest(t, class, b->misses && !bin_is_draining(bin) ?
+			    moved_at_once(b, class) : b->capacity);
 		if (tcache_push(t, class, object))
 			return;
 	}
-	t->ask_background |= bin_return(&t->arena->bins[class], &object, 1);
-	counter_add_owned(&t->bins[class].moved, 1);
+	t->ask_background |= bin_return(bin, &object, 1);
+	counter_add_owned(&b->moved, 1);
 }
 
 /* Objects that others freed: onto the stacks. */
@@ -568,7 +573,7 @@ void tcache_count(struct tcache *t)
 
 static void slow_event(struct tcache *t)
 {
-	if (++t->slow_events % LOOK_EVENTS == 0)
+	if (++t->slow_events % COLLECT_EVENTS == 0)
 		collect_step(t);
 	if (unlikely(flag_load(&settings.layers) != t->seen_layers))
 		drop_stacks(t);
@@ -1010,6 +1015,7 @@ static struct tcache *add_site(struct tcache *own, struct arena *arena)
 
 	if (t) {
 		t->is_site = true;
+		t->tid = own->tid;
 		t->is_off = own->is_off;
 		t->class_max = own->class_max;
 		t->next_site = own->sites;

@@ -706,6 +706,54 @@ START_TEST(batches_that_fit_a_stack_are_served_by_it)
 }
 END_TEST
 
+static uint64_t of_class(size_t size, const char *what)
+{
+	char name[80];
+
+	snprintf(name, sizeof(name), "stats.arenas.0.bins.%zu.%s", size_class_of(size) - 1, what);
+	return get(name);
+}
+
+/* What is freed in no order lies everywhere: what rests in caches of it would keep most of
+ * the slabs. */
+static void churn_class(size_t size, size_t n)
+{
+	void **p = malloc(n * sizeof(*p));
+	uint64_t random = 1;
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = hak_malloc(size);
+	for (size_t i = n; i > 0; i--) {
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		size_t k = (random >> 33) % i;
+		hak_free(p[k]);
+		p[k] = p[i - 1];
+	}
+	free(p);
+}
+
+START_TEST(a_class_that_drains_keeps_few_slabs)
+{
+	size_t slab = size_classes[size_class_of(48)].granules * GRANULE;
+
+	churn_class(48, 400000);
+	ck_assert_uint_gt(of_class(48, "nslabs"), 250);
+	/* Kept for the next need, some; and what is in the stack holds no more. */
+	ck_assert_uint_lt(of_class(48, "curslabs") * slab, 5 * MiB);
+}
+END_TEST
+
+START_TEST(what_an_idle_class_has_in_its_depot_goes_home)
+{
+	/* Less than drains by itself. */
+	churn_class(320, 3000);
+	ck_assert_uint_gt(of_class(320, "curslabs"), 30);
+	for (int i = 0; i < 100; i++)
+		churn_class(1000, 4000);
+	ck_assert_uint_le(of_class(320, "curslabs"), 1);
+}
+END_TEST
+
 START_TEST(stacks_grow_no_further_than_they_may)
 {
 	if (!HAK_STATS || !HAK_TLS_TINY || !HAK_TLS_L2 || !HAK_TLS_L25)
@@ -1048,6 +1096,8 @@ int main(void)
 	ADD(what_never_decays_stays_in_the_whale_cache);
 	ADD(what_rests_in_a_sleeping_threads_cache_is_taken);
 	ADD(batches_that_fit_a_stack_are_served_by_it);
+	ADD(a_class_that_drains_keeps_few_slabs);
+	ADD(what_an_idle_class_has_in_its_depot_goes_home);
 	ADD(stacks_grow_no_further_than_they_may);
 	ADD(threads_that_never_miss_see_a_layer_go_and_come);
 	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
