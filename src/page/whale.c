@@ -16,6 +16,8 @@
 /* What lay in it for so long rests: in programs that use whales all the time the next would
  * have taken it. */
 #define RESTS_MS 20u
+/* A page fault takes the time of copying so many pages. */
+#define COPIED_SHARE 4u
 /* Unmapped places that are remembered. */
 #define GAPS 128
 /* What moves from cached mappings to a new one: all that one page table has, to where
@@ -98,9 +100,9 @@ static struct whale *split(struct whale *w, size_t keep)
 	return rest;
 }
 
-/* The cached whale that fits best, cut to size: what is freed in any sizes serves
- * any others, without a page fault. */
-static struct whale *cache_take(size_t size, size_t alignment)
+/* The cached whale that fits best, cut to size by cache_take: what is freed in any sizes
+ * serves any others, without a page fault. Hold the lock. */
+static struct whale *cache_best(size_t size, size_t alignment)
 {
 	struct whale *best = NULL;
 
@@ -111,6 +113,13 @@ static struct whale *cache_take(size_t size, size_t alignment)
 		if (!best || w->mapped < best->mapped)
 			best = w;
 	}
+	return best;
+}
+
+static struct whale *cache_take(size_t size, size_t alignment)
+{
+	struct whale *best = cache_best(size, alignment);
+
 	if (!best || (best->mapped - size > size / 8 && !split(best, size)))
 		return NULL;
 	cache_remove(best);
@@ -477,7 +486,8 @@ static struct whale *evict(struct whale *w, size_t bytes)
 	return w;
 }
 
-void whale_yield(size_t bytes)
+/* Let go of so much of the cache, so far as that lies there for so long. */
+static void yield(size_t bytes, uint64_t rested_ms)
 {
 	uint64_t now = os_now_ms();
 
@@ -486,7 +496,7 @@ void whale_yield(size_t bytes)
 	while (bytes > 0) {
 		lock_acquire(&whale_lock);
 		struct whale *w = oldest();
-		bool rests = w && now - w->freed_ms >= RESTS_MS;
+		bool rests = w && now - w->freed_ms >= rested_ms;
 		if (rests)
 			w = evict(w, bytes);
 		lock_release(&whale_lock);
@@ -495,6 +505,11 @@ void whale_yield(size_t bytes)
 		bytes -= bytes < w->mapped ? bytes : w->mapped;
 		whale_drop(w);
 	}
+}
+
+void whale_yield(size_t bytes)
+{
+	yield(bytes, RESTS_MS);
 }
 
 /* Take the oldest out of the cache while it is too full or, at time now, has
@@ -681,6 +696,18 @@ static bool move_to(struct whale *w, size_t size, char *place)
 	return moved;
 }
 
+/* Is what it is to grow by more work for the system than it all is to copy, to where the
+ * cache has pages? */
+static bool is_better_copied(size_t mapped, size_t size)
+{
+	if (size <= mapped || size - mapped < mapped / COPIED_SHARE)
+		return false;
+	lock_acquire(&whale_lock);
+	bool better = cache_best(size, GRANULE) != NULL;
+	lock_release(&whale_lock);
+	return better;
+}
+
 void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 {
 	struct whale *w = whale_of(p);
@@ -689,6 +716,8 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 		return NULL;
 	size = round_up(size, GRANULE);
 	size_t old_size = w->extent.size, old_mapped = w->mapped;
+	if (may_move && is_better_copied(old_mapped, size))
+		return NULL;
 	if (!resize_in_place(w, size)) {
 		char *place = may_move ? map_place(size, GRANULE) : NULL;
 		if (!place)
@@ -700,6 +729,9 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 		if (!move_to(w, size, place))
 			return NULL;
 	}
+	/* What it grew by the cache could not serve: else both would be there. */
+	if (size > old_mapped)
+		yield(size - old_mapped, 0);
 	/* What a mapping grows by reads zero, what it had to spare may not. */
 	if (zero && size > old_size && old_mapped > old_size)
 		memset(w->extent.base + old_size, 0,

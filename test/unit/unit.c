@@ -569,6 +569,33 @@ START_TEST(whale_keeps_its_contents_when_it_grows)
 }
 END_TEST
 
+/* What one grows by comes out of the cache: by a copy to what serves it whole, or by as
+ * much being let go of. */
+START_TEST(a_whale_grows_at_the_expense_of_the_cache)
+{
+	struct whale_stats before, after;
+	bool zeroed;
+
+	allocate_and_free_whales();
+	allocate_and_free_whales();
+	char *p = whale_alloc(3 * MiB / 2, GRANULE, 0, &zeroed);
+	whale_stats(&before);
+	ck_assert_uint_gt(before.cached_bytes, 4 * MiB);
+	/* By a tenth: not worth the copy. To 2 MiB and more: it is. */
+	p = whale_resize(p, 13 * MiB / 8, true, false);
+	ck_assert_ptr_nonnull(p);
+	ck_assert_ptr_null(whale_resize(p, 5 * MiB / 2, true, false));
+	/* Not there: the system's. */
+	p = whale_resize(p, 12 * MiB, true, false);
+	ck_assert_ptr_nonnull(p);
+	whale_stats(&after);
+	ck_assert_uint_eq(after.live_bytes, 12 * MiB);
+	ck_assert_uint_eq(after.cached_bytes, 0);
+	whale_free(p);
+	whale_purge(true);
+}
+END_TEST
+
 START_TEST(whale_alignment_holds)
 {
 	bool zeroed;
@@ -914,6 +941,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("whale", whale_cache_makes_room_for_the_heap, 0);
 	ADD("whale", whales_use_address_space_again, 0);
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
+	ADD("whale", a_whale_grows_at_the_expense_of_the_cache, 0);
 	ADD("whale", whale_alignment_holds, 0);
 	ADD("slab", slab_takes_lowest_first_and_purges_only_free_pages, 0);
 	ADD("slab", slabs_begin_at_each_colour, 0);
