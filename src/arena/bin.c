@@ -38,6 +38,7 @@ void bin_init(struct bin *bin, unsigned arena, size_t class)
 	for (unsigned side = 0; side < SLAB_SIDES; side++)
 		for (unsigned i = 0; i < SLAB_BUCKETS; i++)
 			list_init(&bin->buckets[side][i]);
+	list_init(&bin->aligned);
 	list_init(&bin->empty);
 	bin->empties_max = 1;
 	list_init(&bin->to_purge);
@@ -103,6 +104,7 @@ static void place(struct bin *bin, struct slab *slab)
 		return;
 	if (bucket <= SLAB_BUCKETS)
 		list = bucket == SLAB_BUCKETS ? &bin->empty :
+		    slab->side == ALIGNED_SIDE ? &bin->aligned :
 		    &bin->buckets[slab->side][bucket];
 	if (slab->bucket == SLAB_BUCKETS)
 		counter_add_owned(&bin->empties, (size_t)-1);
@@ -206,7 +208,7 @@ static struct slab *empty_slab(struct bin *bin, unsigned side, bool *zeroed)
 		slab = add_slab(bin, zeroed);
 	}
 	if (slab)
-		slab->side = (uint8_t)side;
+		slab_take_side(slab, side);
 	return slab;
 }
 
@@ -283,6 +285,21 @@ unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n,
 	if (zeroed)
 		*zeroed = fresh && got == 1;
 	return got;
+}
+
+bool bin_refill_aligned(struct bin *bin, void **object, bool *zeroed)
+{
+	bool fresh = false;
+
+	lock_acquire(&bin->lock);
+	struct slab *slab = list_empty(&bin->aligned) ?
+	    empty_slab(bin, ALIGNED_SIDE, &fresh) : first(&bin->aligned);
+	bool done = slab && take(bin, slab, slab_take, object, 1) == 1;
+	counter_add_owned(&bin->refills, done);
+	lock_release(&bin->lock);
+	if (zeroed)
+		*zeroed = fresh;
+	return done;
 }
 
 static void slab_release(struct bin *bin, struct slab *slab)

@@ -20,7 +20,6 @@
 #include "base/lock.h"
 
 #define DEPOT_SIDES 4u
-#define SLAB_SIDES 2u
 
 /* count pointers at objects, with room for more. idle is the lowest count since the last
  * pass of the background thread. */
@@ -37,6 +36,7 @@ struct bin {
 	uint8_t class;
 	struct depot depots[DEPOT_SIDES];
 	struct link buckets[SLAB_SIDES][SLAB_BUCKETS]; /* 0: fewest free slots */
+	struct link aligned;               /* slabs with room of ALIGNED_SIDE */
 	struct link empty;                 /* slabs with no live slot */
 	unsigned empties_max;              /* how many of these are kept */
 	unsigned released;                 /* empty slabs that were not, lately */
@@ -60,6 +60,9 @@ unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n,
 /* For a thread's first objects of a class smaller than a cache line: whole lines,
  * of which no other thread has part. 0: none at hand. n: as of slab_take_lines. */
 unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsigned n);
+/* An object aligned as the class's size is, also where slabs have colours. False: no
+ * memory. */
+bool bin_refill_aligned(struct bin *bin, void **object, bool *zeroed);
 /* Objects of this bin back from a thread: to its depot while that has room, else
  * to their slabs. Reports misuse and aborts. True: enough became free to call
  * background_ask(), which may allocate, so it is for the caller to do last. */

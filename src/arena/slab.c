@@ -41,8 +41,7 @@ struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
 	list_init(&slab->by_fullness);
 	list_init(&slab->to_purge);
 	if (page_heap_alloc(&slab->extent, k->granules, zeroed)) {
-		slab->colour = (uint8_t)(((uintptr_t)slab->extent.base >> LG_GRANULE) %
-		    k->colours);
+		slab_take_side(slab, 0);
 		/* Fresh memory: no page of it was touched yet. */
 		if (*zeroed && k->slots > 1)
 			slab->purged = (uint32_t)(((uint64_t)1 <<
@@ -51,6 +50,16 @@ struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
 	}
 	metadata_free(slab, slab_bytes(k->slots));
 	return NULL;
+}
+
+void slab_take_side(struct slab *slab, unsigned side)
+{
+	uintptr_t granule = (uintptr_t)slab->extent.base >> LG_GRANULE;
+
+	hak_assert(slab->free == slab->slots);
+	slab->side = (uint8_t)side;
+	slab->colour = side == ALIGNED_SIDE ? 0 :
+	    (uint8_t)(granule % size_classes[slab->extent.class].colours);
 }
 
 void slab_delete(struct slab *slab)

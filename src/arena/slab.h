@@ -15,6 +15,8 @@
 #include "page/page_map.h"
 
 #define SLAB_BUCKETS 8u
+#define SLAB_SIDES 2u
+#define ALIGNED_SIDE SLAB_SIDES
 #define GIVEN_SLABS 64u
 
 struct slab {
@@ -24,7 +26,7 @@ struct slab {
 	uint32_t freed_ms;        /* when a slot last came back */
 	uint32_t purged;          /* a bit a page: without memory, not used since */
 	uint16_t slots, free;
-	uint8_t bucket, side;     /* of the bin's */
+	uint8_t bucket, side;     /* of the bin's; ALIGNED_SIDE: without a colour */
 	uint8_t colour;           /* the first slot's place, in SLAB_COLOURs */
 	bool is_given;            /* slabs_give has it in its list */
 	uint64_t free_slots[];    /* a bit a slot */
@@ -32,7 +34,8 @@ struct slab {
 
 /* NULL: no memory. *zeroed as of page_heap_alloc. */
 struct slab *slab_new(unsigned arena, size_t class, bool *zeroed);
-/* All slots must be free. */
+/* It is that side's from now on. All slots must be free, in both. */
+void slab_take_side(struct slab *slab, unsigned side);
 void slab_delete(struct slab *slab);
 
 /* Take up to n slots, lowest address first; returns how many. */

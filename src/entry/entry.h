@@ -60,21 +60,21 @@ ALWAYS_INLINE void *malloc_cached(size_t size)
 	return NULL;
 }
 
-/* The size that has objects of that alignment, a power of two up to GRANULE. Slabs and
- * extents start at granules, and the classes are such that a multiple of the alignment is
- * served by one that is, too; but Tiny slots do not start where their slab does. */
-ALWAYS_INLINE size_t aligned_size(size_t size, size_t alignment)
+/* Slabs and extents start at granules, and the classes are such that a multiple of an
+ * alignment, a power of two up to GRANULE, is served by one that is, too. But Tiny slots do
+ * not all start where their slab does: not every object of such a size is so aligned. */
+ALWAYS_INLINE bool is_overaligned(size_t rounded_size, size_t alignment)
 {
-	if (alignment > SLAB_COLOUR && size <= TINY_MAX)
-		size = TINY_MAX + 1;
-	return round_up(size, alignment);
+	return alignment > SLAB_COLOUR && rounded_size <= TINY_MAX;
 }
 
 /* As malloc_cached. */
 ALWAYS_INLINE void *malloc_cached_aligned(size_t size, size_t alignment)
 {
-	return likely(alignment - 1 < GRANULE && size - 1 < L25_MAX) ?
-	    malloc_cached(aligned_size(size, alignment)) : NULL;
+	if (unlikely(alignment - 1 >= GRANULE || size - 1 >= L25_MAX))
+		return NULL;
+	size = round_up(size, alignment);
+	return likely(!is_overaligned(size, alignment)) ? malloc_cached(size) : NULL;
 }
 
 /* Where objects come from: a cache; or past all caches, arena arena_id, 0: the

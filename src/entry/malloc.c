@@ -165,7 +165,7 @@ static size_t class_for(size_t size, size_t alignment)
 {
 	if (size > L25_MAX || alignment - 1 >= GRANULE)
 		return CLASS_WHALE;
-	size = aligned_size(size ? size : 1, alignment);
+	size = round_up(size ? size : 1, alignment);
 	/* C++ may ask for what is no power of two. */
 	return size > L25_MAX ? CLASS_WHALE : size_class_of(size);
 }
@@ -187,12 +187,14 @@ static struct arena *arena_of(struct route route)
 	return t ? t->arena : arena_ensure(route.arena_id ? route.arena_id : 1);
 }
 
-static void *allocate_uncached(size_t class, struct route route, bool *zeroed)
+static void *allocate_uncached(size_t class, bool overaligned, struct route route,
+    bool *zeroed)
 {
 	struct arena *arena = arena_of(route);
 	void *p = NULL;
 
-	if (arena && bin_refill(&arena->bins[class], 0, &p, 1, zeroed)) {
+	if (arena && (overaligned ? bin_refill_aligned(&arena->bins[class], &p, zeroed) :
+	    bin_refill(&arena->bins[class], 0, &p, 1, zeroed))) {
 		bin_count_allocs(&arena->bins[class], 1);
 		tcache_count_allocated(size_class_size(class));
 	}
@@ -225,9 +227,11 @@ static void *allocate_class(size_t class, size_t size, size_t alignment,
 {
 	if (class == CLASS_WHALE)
 		return allocate_whale(size, alignment, route, zeroed);
+	bool overaligned = is_overaligned(size_class_size(class), alignment);
 	if (!route.cache)
-		return allocate_uncached(class, route, zeroed);
-	void *p = tcache_alloc(route.cache, class, zeroed);
+		return allocate_uncached(class, overaligned, route, zeroed);
+	void *p = overaligned ? tcache_alloc_aligned(route.cache, class, alignment, zeroed) :
+	    tcache_alloc(route.cache, class, zeroed);
 	if (p && is_counted_here(route.cache))
 		tcache_count_allocated(size_class_size(class));
 	return p;

@@ -654,6 +654,24 @@ void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed)
 	return likely(object) ? object : alloc_slow(t, class, zeroed);
 }
 
+void *tcache_alloc_aligned(struct tcache *t, size_t class, size_t alignment, bool *zeroed)
+{
+	void *object = *t->heads[class];
+
+	/* Freed lately, perhaps by who asked for such: not every one is, by its colour. */
+	if (object && !((uintptr_t)object & (alignment - 1)))
+		return tcache_pop(t, class);
+	tcache_enter(t);
+	slow_alloc_event(t);
+	if (!bin_refill_aligned(&t->arena->bins[class], &object, zeroed))
+		object = NULL;
+	counter_add_owned(&t->bins[class].misses, object != NULL);
+	tcache_leave(t);
+	ask_if_due(t);
+	background_start(false);
+	return object;
+}
+
 static void send(struct tcache *t, struct parcel **slot)
 {
 	struct arena *arena = arena_get((*slot)->arena);

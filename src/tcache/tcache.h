@@ -187,6 +187,8 @@ void tcache_free_slow(void *object, unsigned entry);
 /* The same by a cache of the caller's choice, which is the calling thread's or
  * used by no other now. */
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed);
+/* The same of a Tiny class, aligned, to a power of two that its size is a multiple of. */
+void *tcache_alloc_aligned(struct tcache *t, size_t class, size_t alignment, bool *zeroed);
 void tcache_free_to(struct tcache *t, void *object, unsigned entry);
 
 /* Does an object of that entry, not a Tiny one, lie on a stack of the calling thread? */

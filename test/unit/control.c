@@ -754,6 +754,53 @@ START_TEST(what_an_idle_class_has_in_its_depot_goes_home)
 }
 END_TEST
 
+/* Tiny slabs begin at colours; GLib's slices ask for 496 bytes at multiples of 512. */
+START_TEST(small_objects_of_large_alignment_take_no_more)
+{
+	static const struct { size_t alignment, size, usable; } cases[] = {
+		{ 256, 240, 256 }, { 256, 300, 512 }, { 256, 700, 768 }, { 512, 496, 512 },
+		{ 512, 600, 1024 }, { 1024, 8, 1024 }, { 1024, 1008, 1024 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t alignment = cases[i].alignment;
+		void *p[300], *q[300];
+		for (int round = 0; round < 3; round++) {
+			/* Among others of the class. */
+			for (int k = 0; k < 300; k++) {
+				q[k] = hak_malloc(cases[i].usable);
+				p[k] = hak_aligned_alloc(alignment, cases[i].size);
+				ck_assert_uint_eq((uintptr_t)p[k] % alignment, 0);
+				ck_assert_uint_eq(hak_malloc_usable_size(p[k]), cases[i].usable);
+				memset(p[k], k, cases[i].usable);
+				memset(q[k], k + 1, cases[i].usable);
+			}
+			for (int k = 0; k < 300; k++) {
+				ck_assert_int_eq(*(unsigned char *)p[k], (unsigned char)k);
+				ck_assert_int_eq(*(unsigned char *)q[k], (unsigned char)(k + 1));
+				hak_free(p[k]);
+				hak_free(q[k]);
+			}
+		}
+		ck_assert_uint_eq(hak_nallocx(cases[i].size, HAK_ALIGN(alignment)), cases[i].usable);
+		char *zeroed = hak_mallocx(cases[i].size, HAK_ALIGN(alignment) | HAK_ZERO |
+		    HAK_TCACHE_NONE);
+		ck_assert_uint_eq((uintptr_t)zeroed % alignment, 0);
+		for (size_t b = 0; b < cases[i].usable; b++)
+			ck_assert_int_eq(zeroed[b], 0);
+		hak_dallocx(zeroed, HAK_TCACHE_NONE);
+	}
+	/* What such slabs have room for is used again. */
+	uint64_t slabs = of_class(512, "curslabs");
+	for (int i = 0; i < 100000; i++) {
+		void *p = hak_aligned_alloc(512, 496);
+		hak_free(hak_malloc(512));
+		hak_free(p);
+	}
+	ck_assert_uint_le(of_class(512, "curslabs"), slabs + 1);
+}
+END_TEST
+
 START_TEST(stacks_grow_no_further_than_they_may)
 {
 	if (!HAK_STATS || !HAK_TLS_TINY || !HAK_TLS_L2 || !HAK_TLS_L25)
@@ -1098,6 +1145,7 @@ int main(void)
 	ADD(batches_that_fit_a_stack_are_served_by_it);
 	ADD(a_class_that_drains_keeps_few_slabs);
 	ADD(what_an_idle_class_has_in_its_depot_goes_home);
+	ADD(small_objects_of_large_alignment_take_no_more);
 	ADD(stacks_grow_no_further_than_they_may);
 	ADD(threads_that_never_miss_see_a_layer_go_and_come);
 	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
