@@ -178,8 +178,10 @@ static bool resize(struct tcache *t, size_t class, unsigned capacity)
 	slots[0] = TCACHE_FULL;
 	size_t added = ((size_t)capacity - b->capacity) * size_class_size(class);
 	t->capacity_bytes += added;
-	if (class >= CLASS_L25)
+	if (class >= CLASS_L25) {
 		t->l25_bytes += added;
+		t->l25_stacks += (capacity > 0) - (b->capacity > 0u);
+	}
 	counter_add(&process_capacity, added);
 	t->heads[class] = head;
 	if (b->slots)
@@ -302,6 +304,36 @@ static unsigned moved_at_once(const struct cache_bin *b, size_t class)
 	return n < 1 ? 1 : n < half ? (unsigned)n : half;
 }
 
+/* What one of so many stacks may hold of all that those of L2.5 do, in objects. */
+static unsigned l25_share(size_t class, unsigned stacks)
+{
+	return (unsigned)(THREAD_L25_BYTES / stacks / size_class_size(class));
+}
+
+/* Those that came first must not have it all: for a class of less than its share the
+ * largest, if of more, makes room for one more object. */
+static void make_l25_room(struct tcache *t, size_t class)
+{
+	unsigned stacks = t->l25_stacks + !t->bins[class].capacity;
+	size_t most = CLASS_L25;
+
+	if (t->bins[class].capacity >= l25_share(class, stacks))
+		return;
+	for (size_t c = CLASS_L25; c < CLASS_WHALE; c++)
+		if (t->bins[c].capacity * size_class_size(c) >
+		    t->bins[most].capacity * size_class_size(most))
+			most = c;
+	unsigned capacity = t->bins[most].capacity, share = l25_share(most, stacks);
+	size_t size = size_class_size(most);
+	unsigned less = (unsigned)((size_class_size(class) + size - 1) / size);
+	if (capacity <= share)
+		return;
+	capacity = capacity > share + less ? capacity - less : share;
+	size_t held = count(t, most);
+	flush_oldest(t, most, held > capacity ? held - capacity : 0);
+	resize(t, most, capacity);
+}
+
 /* Take a refill or flush as what it says about the capacity. */
 static void adapt(struct tcache *t, size_t class, enum slow_event event)
 {
@@ -326,6 +358,8 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 		resize(t, class, clamp(start_capacity(class), 1, most));
 	} else if (!rare && b->capacity < most) {
 		resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
+	} else if (class >= CLASS_L25 && !rare) {
+		make_l25_room(t, class);
 	}
 }
 

@@ -109,6 +109,7 @@ struct tcache {
 	struct lock_waits judged_waits; /* and what was so far */
 	size_t next_collected;
 	size_t capacity_bytes, l25_bytes; /* that all stacks, L2.5's may hold */
+	unsigned l25_stacks;  /* of L2.5 classes */
 	bool ask_background;
 	AO_t is_entered, is_visited; /* rest.h */
 	void **rested[CLASSES]; /* heads, at the background thread's last visit */

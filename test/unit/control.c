@@ -706,6 +706,34 @@ START_TEST(batches_that_fit_a_stack_are_served_by_it)
 }
 END_TEST
 
+static void use_batches(int rounds, size_t size, int n, size_t other_size, int other_n)
+{
+	void *p[32], *q[32];
+
+	for (int r = 0; r < rounds; r++) {
+		for (int i = 0; i < n; i++)
+			p[i] = hak_malloc(size);
+		for (int i = 0; i < other_n; i++)
+			q[i] = hak_malloc(other_size);
+		for (int i = 0; i < n; i++)
+			hak_free(p[i]);
+		for (int i = 0; i < other_n; i++)
+			hak_free(q[i]);
+	}
+}
+
+START_TEST(stacks_of_large_classes_share_what_they_may_hold)
+{
+	/* The first has it all; then both together need no more. */
+	use_batches(50, 64 * KiB, 15, 0, 0);
+	use_batches(200, 64 * KiB, 8, 48 * KiB, 8);
+	uint64_t misses = get("tls.l25.misses");
+	use_batches(100, 64 * KiB, 8, 48 * KiB, 8);
+	ck_assert_uint_le(get("tls.l25.misses") - misses, 50);
+	ck_assert_uint_le(get("tls.l25.capacity"), 1 * MiB);
+}
+END_TEST
+
 static uint64_t of_class(size_t size, const char *what)
 {
 	char name[80];
@@ -1147,6 +1175,7 @@ int main(void)
 	ADD(what_an_idle_class_has_in_its_depot_goes_home);
 	ADD(small_objects_of_large_alignment_take_no_more);
 	ADD(stacks_grow_no_further_than_they_may);
+	ADD(stacks_of_large_classes_share_what_they_may_hold);
 	ADD(threads_that_never_miss_see_a_layer_go_and_come);
 	ADD(a_first_refill_after_the_cache_came_back_stays_on_the_stack);
 	ADD(a_thread_that_only_frees_sees_its_layer_go);
