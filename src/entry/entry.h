@@ -74,7 +74,11 @@ ALWAYS_INLINE void *malloc_cached_aligned(size_t size, size_t alignment)
 	if (unlikely(alignment - 1 >= GRANULE || size - 1 >= L25_MAX))
 		return NULL;
 	size = round_up(size, alignment);
-	return likely(!is_overaligned(size, alignment)) ? malloc_cached(size) : NULL;
+	if (likely(!is_overaligned(size, alignment)))
+		return malloc_cached(size);
+	struct tcache *t = tcache_self;
+	return size < t->ends[LAYER_TINY] ?
+	    tcache_pop_aligned(t, t->class_of[size], alignment) : NULL;
 }
 
 /* Where objects come from: a cache; or past all caches, arena arena_id, 0: the

@@ -690,11 +690,10 @@ void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed)
 
 void *tcache_alloc_aligned(struct tcache *t, size_t class, size_t alignment, bool *zeroed)
 {
-	void *object = *t->heads[class];
+	void *object = tcache_pop_aligned(t, class, alignment);
 
-	/* Freed lately, perhaps by who asked for such: not every one is, by its colour. */
-	if (object && !((uintptr_t)object & (alignment - 1)))
-		return tcache_pop(t, class);
+	if (object)
+		return object;
 	tcache_enter(t);
 	slow_alloc_event(t);
 	if (!bin_refill_aligned(&t->arena->bins[class], &object, zeroed))

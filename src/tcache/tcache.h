@@ -145,6 +145,15 @@ ALWAYS_INLINE void *tcache_pop(struct tcache *t, size_t class)
 	return object;
 }
 
+/* The same, if what is on top is so aligned: not every object of a Tiny class is, by the
+ * colour of its slab. */
+ALWAYS_INLINE void *tcache_pop_aligned(struct tcache *t, size_t class, size_t alignment)
+{
+	uintptr_t top = (uintptr_t)*t->heads[class];
+
+	return top && !(top & (alignment - 1)) ? tcache_pop(t, class) : NULL;
+}
+
 /* Freed twice, in a row or with one other object in between: the order in which a list
  * through the objects would be led in a circle. */
 ALWAYS_INLINE bool tcache_is_on_top(void *const *head, const void *object)
