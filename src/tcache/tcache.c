@@ -38,6 +38,9 @@
  * what is used once, as by a buffer that doubles, serves any class in the page heap. */
 #define THREAD_L25_BYTES (1 * MiB)
 #define L25_MISSES 4u
+/* Among so many classes that one's share of that is less objects, shares serve nobody, but
+ * take memory. */
+#define L25_SHARE_MIN 4u
 
 /* A parcel goes when it holds so much, or is full; an inbox is emptied by whoever
  * finds more in it. */
@@ -315,9 +318,10 @@ static unsigned l25_share(size_t class, unsigned stacks)
 static void make_l25_room(struct tcache *t, size_t class)
 {
 	unsigned stacks = t->l25_stacks + !t->bins[class].capacity;
+	unsigned own = l25_share(class, stacks);
 	size_t most = CLASS_L25;
 
-	if (t->bins[class].capacity >= l25_share(class, stacks))
+	if (own < L25_SHARE_MIN || t->bins[class].capacity >= own)
 		return;
 	for (size_t c = CLASS_L25; c < CLASS_WHALE; c++)
 		if (t->bins[c].capacity * size_class_size(c) >
