@@ -1164,6 +1164,7 @@ static void repair(struct tcache *t)
 		memset(t->parcels, 0, sizeof(t->parcels));
 		counter_sub(&process_capacity, t->capacity_bytes);
 		t->capacity_bytes = t->l25_bytes = 0;
+		t->l25_stacks = 0;
 	}
 	flag_store(&t->is_entered, 0);
 }
