@@ -29,6 +29,7 @@ const struct stats_total stats_totals[] = {
 	TOTAL(tcache_bytes, "thread caches", STATS_BYTES, false),
 	TOTAL(depot_bytes, "depots", STATS_BYTES, false),
 	TOTAL(slab_free_bytes, "free slots in slabs", STATS_BYTES, false),
+	TOTAL(whale_slack_bytes, "behind blocks over 1 MiB", STATS_BYTES, false),
 	TOTAL(dirty, "dirty pages", STATS_BYTES, false),
 	TOTAL(muzzy, "muzzy pages", STATS_BYTES, false),
 	TOTAL(metadata, "metadata", STATS_BYTES, false),

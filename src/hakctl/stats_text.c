@@ -80,6 +80,7 @@ static void print_overhead(const struct snapshot *s)
 		{ "thread caches", s->tcache_bytes },
 		{ "depots", s->depot_bytes },
 		{ "free slots in slabs", s->slab_free_bytes },
+		{ "behind blocks over 1 MiB", s->whale_slack_bytes },
 		{ "dirty pages", s->dirty },
 		{ "muzzy pages", s->muzzy },
 		{ "metadata", s->metadata },

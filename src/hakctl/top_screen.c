@@ -321,9 +321,10 @@ static int draw_sums(const struct top *top, const struct watch *w, int y)
 	snprintf(line, sizeof(line), "allocations %9s",
 	    w->trouble ? "-" : rate(watch_rate(w, hits + misses, 0)));
 	put_line(top, y++, line, w, &w->allocations);
-	put(y++, 0, "overhead %s: caches %s, slabs %s, pages %s, own %s",
+	put(y++, 0, "overhead %s: caches %s, gaps %s, pages %s, own %s",
 	    percent(stats_overhead(s), s->resident),
-	    bytes(s->tcache_bytes + s->depot_bytes), bytes(s->slab_free_bytes),
+	    bytes(s->tcache_bytes + s->depot_bytes),
+	    bytes(s->slab_free_bytes + s->whale_slack_bytes),
 	    bytes(s->dirty + s->muzzy), bytes(s->metadata));
 	return y;
 }

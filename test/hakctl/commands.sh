@@ -73,8 +73,8 @@ says "^subject \($pid\): up "
 says '^  allocated +[0-9.]+ MiB'
 says '^  RSS +[0-9.]+ MiB'
 says '^  overhead: .* of resident\) is not allocated'
-for part in 'thread caches' 'depots' 'free slots in slabs' 'dirty pages' 'muzzy pages' \
-    'metadata'; do
+for part in 'thread caches' 'depots' 'free slots in slabs' 'behind blocks over 1 MiB' \
+    'dirty pages' 'muzzy pages' 'metadata'; do
 	says "^    $part  "
 done
 for layer in tiny l2 l25 whale; do

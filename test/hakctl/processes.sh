@@ -204,6 +204,25 @@ is 0 export "$pid"
 says "^hakmem_whale_cached_bytes\{pid=\"$pid\",.*\} $kept$"
 says "^hakmem_whale_allocated_bytes\{pid=\"$pid\",.*\} 6[0-9]{6}$"
 
+# What lies behind blocks over 1 MiB is a part of the overhead, and what is left of that
+# was not moving: the process sleeps.
+export HAKMEM_CONF=dirty_decay_ms:-1
+subject slack
+unset HAKMEM_CONF
+is 0 stats "$pid" --json
+json '.whale_slack_bytes == 131072'
+is 0 stats "$pid"
+says '^    behind blocks over 1 MiB +128 KiB '
+is 0 export "$pid"
+says "^hakmem_whale_slack_bytes\{pid=\"$pid\",.*\} 131072$"
+subject whales
+wait_for "slack" sh -c "[ \$($HAKCTL get -n $pid stats.whale_slack_bytes) -gt 1048576 ]"
+is 0 stats "$pid" --json
+json '.whales == 100 and .resident - .allocated == ([.tcache_bytes, .depot_bytes,
+    .slab_free_bytes, .whale_slack_bytes, .dirty, .muzzy, .metadata] | add)'
+is 0 stats "$pid"
+! grep -q 'moved while it was counted' "$tmp/said" || fail "stats: of what sleeps something moved"
+
 # ---- A library's allocations on a site
 cat >"$tmp/site.c" <<'C'
 #include <stdlib.h>

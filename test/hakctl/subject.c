@@ -92,6 +92,36 @@ static void run_whale(void)
 	stay();
 }
 
+/* The mapping of 2 MiB that a block left serves one of an eighth less. */
+static void run_slack(void)
+{
+	char *volatile larger = malloc(2 << 20); /* the compiler leaves it in */
+
+	grow();
+	free(larger);
+	objects[0] = malloc(15 << 17);
+	ready("ready\n", 0);
+	stay();
+}
+
+/* Blocks over 1 MiB of any sizes come and go, 100 are there at last: some of them begin
+ * mappings that larger ones left. */
+static void run_whales(void)
+{
+	static char *whales[100];
+	unsigned x = 1;
+
+	grow();
+	for (int i = 0; i < 2000; i++) {
+		x = x * 1103515245 + 12345;
+		free(whales[i % 100]);
+		whales[i % 100] = malloc((1 << 20) + (x >> 10) % (4 << 20));
+		whales[i % 100][0] = 1;
+	}
+	ready("ready\n", 0);
+	stay();
+}
+
 static void run_closefrom(void)
 {
 	struct timespec while_it_starts = { 0, 300000000 };
@@ -346,6 +376,10 @@ int main(int argc, char **argv)
 		run_free();
 	if (strcmp(kind, "whale") == 0)
 		run_whale();
+	if (strcmp(kind, "slack") == 0)
+		run_slack();
+	if (strcmp(kind, "whales") == 0)
+		run_whales();
 	if (strcmp(kind, "closefrom") == 0)
 		run_closefrom();
 	if (strcmp(kind, "fork") == 0)
