@@ -314,8 +314,8 @@ static const struct other {
 	    "1 MiB that the program holds"),
 	OTHER("whale.max_bytes", U64, UNIT_BYTES, whale_max_bytes_of, "Bytes of freed mappings "
 	    "of over 1 MiB that may be kept"),
-	OTHER("limit.soft_bytes", U64, UNIT_BYTES, soft_bytes_of, "Resident bytes above which "
-	    "hakmem gives back all it can at once; 0: no limit"),
+	OTHER("limit.soft_bytes", U64, UNIT_BYTES, soft_bytes_of, "Resident bytes, by hakmem's count "
+	    "and the kernel's, above which hakmem gives back all it can at once; 0: no limit"),
 	OTHER("dirty_decay", SSIZE, UNIT_MILLISECONDS, dirty_decay_ms_of, "How long free pages "
 	    "stay dirty; -1: for ever"),
 	OTHER("muzzy_decay", SSIZE, UNIT_MILLISECONDS, muzzy_decay_ms_of, "How long free pages "
