@@ -306,6 +306,8 @@ static void add_settings(struct snapshot *s)
 	s->pressure_reads = counter_get(&collect_pressure_reads);
 	s->pressure_some = counter_get(&collect_pressure_some);
 	s->pressure_purges = counter_get(&collect_pressure_purges);
+	s->pressure_enabled = flag_load(&settings.pressure);
+	s->pressure_threshold = flag_load(&settings.pressure_threshold);
 }
 
 void collect(struct snapshot *s, unsigned rows)

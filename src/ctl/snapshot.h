@@ -111,6 +111,7 @@ struct snapshot {
 	uint64_t zero_reallocs;
 	uint64_t soft_bytes, soft_purges; /* limit.soft_bytes: purges that it caused */
 	uint64_t pressure_reads, pressure_some, pressure_purges; /* some: 1/100 % */
+	uint64_t pressure_enabled, pressure_threshold;           /* 1/100 % */
 	int64_t dirty_decay_ms, muzzy_decay_ms;
 	struct snapshot_layer layers[LAYERS];
 	struct snapshot_lock mutexes[MUTEXES];

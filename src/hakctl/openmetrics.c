@@ -127,15 +127,17 @@ static const char *control_name(const struct ctl_row *row)
 	return row == &ctl_rows[CTL_ROW_whale_bytes] ? "whale.cached" : row->name;
 }
 
+#define THRESHOLD "pressure.threshold"
+
 /* In 1/100 %, where a ratio is what metrics have. */
 static bool is_share(const struct ctl_row *row)
 {
-	return row == &ctl_rows[CTL_ROW_pressure_some];
+	return row == &ctl_rows[CTL_ROW_pressure_some] || strcmp(row->name, THRESHOLD) == 0;
 }
 
 static const char *help_of(const struct ctl_row *row)
 {
-	return is_share(row) ? "Share of time that some task stalled for memory in the last "
+	return row == &ctl_rows[CTL_ROW_pressure_some] ? "Share of time that some task stalled for memory in the last "
 	    "10 s, when it was last read" : row->help;
 }
 
@@ -296,6 +298,8 @@ static uint64_t rss_of(const struct target *target)
 FIELD_OF(whale_bytes)
 FIELD_OF(whale_max_bytes)
 FIELD_OF(soft_bytes)
+FIELD_OF(pressure_enabled)
+FIELD_OF(pressure_threshold)
 FIELD_OF(dirty_decay_ms)
 FIELD_OF(muzzy_decay_ms)
 
@@ -316,6 +320,10 @@ static const struct other {
 	    "of over 1 MiB that may be kept"),
 	OTHER("limit.soft_bytes", U64, UNIT_BYTES, soft_bytes_of, "Resident bytes, by hakmem's count "
 	    "and the kernel's, above which hakmem gives back all it can at once; 0: no limit"),
+	OTHER("pressure.enabled", BOOL, UNIT_NONE, pressure_enabled_of, "1: memory goes back at "
+	    "once while the system stalls for memory (PSI)"),
+	OTHER(THRESHOLD, UNSIGNED, UNIT_NONE, pressure_threshold_of, "Share of time that some "
+	    "task stalled for memory above which all that is free goes back"),
 	OTHER("dirty_decay", SSIZE, UNIT_MILLISECONDS, dirty_decay_ms_of, "How long free pages "
 	    "stay dirty; -1: for ever"),
 	OTHER("muzzy_decay", SSIZE, UNIT_MILLISECONDS, muzzy_decay_ms_of, "How long free pages "

@@ -17,7 +17,7 @@ metric() {
 }
 
 # ---- Text
-is 0 set "$one" limit.soft_bytes=512M arenas.dirty_decay_ms=1500 arenas.muzzy_decay_ms=-1
+is 0 set "$one" limit.soft_bytes=512M pressure.threshold=2500 arenas.dirty_decay_ms=1500 arenas.muzzy_decay_ms=-1
 is 0 export "$one" "$pid"
 text=$tmp/text
 cp "$tmp/said" "$text"
@@ -43,6 +43,10 @@ grep -Eq "^hakmem_arena_threads\{pid=\"$pid\",command=\"subject\",arena=\"0\"\} 
 	fail "export: hakmem_muzzy_decay_seconds"
 metric "$text" hakmem_pressure_some_ratio "$one" | grep -Eq '^(0(\.[0-9]+)?|1)$' ||
 	fail "export: hakmem_pressure_some_ratio"
+[ "$(metric "$text" hakmem_pressure_threshold_ratio "$one")" = 0.25 ] ||
+	fail "export: hakmem_pressure_threshold_ratio"
+[ "$(metric "$text" hakmem_pressure_enabled "$one")" -eq 1 ] ||
+	fail "export: hakmem_pressure_enabled"
 metric "$text" hakmem_uptime_seconds_total "$one" | grep -Eq '^[0-9]+\.[0-9]{2,9}$' ||
 	fail "export: hakmem_uptime_seconds_total"
 
