@@ -298,7 +298,7 @@ bool bin_refill_aligned(struct bin *bin, void **object, bool *zeroed)
 	counter_add_owned(&bin->refills, done);
 	lock_release(&bin->lock);
 	if (zeroed)
-		*zeroed = fresh;
+		*zeroed = fresh && done;
 	return done;
 }
 

@@ -308,7 +308,7 @@ static void read_file(void)
 		return;
 	log_line("%s: longer than %d bytes: the rest is left out", CONF_FILE, FILE_MAX - 1);
 	/* The last item may go on. */
-	while (n > 0 && !strchr(",\n", file_text[n]))
+	while (n > 0 && !strchr(",\n", file_text[n - 1]))
 		n--;
 	file_text[n] = '\0';
 }

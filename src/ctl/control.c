@@ -286,7 +286,11 @@ static int ctl_tcache_flush(struct call *c)
 
 	if (!t)
 		return EFAULT;
+	struct tcache *own = tcache_get();
 	tcache_flush(t);
+	/* No more of an arena that was named with it: that may be reset now. */
+	if (own)
+		tcache_bind(t, own->arena);
 	return 0;
 }
 

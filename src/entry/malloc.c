@@ -282,6 +282,7 @@ void *allocate(size_t size, size_t alignment, bool zero, struct route route)
 	void *p = allocate_class(class, size, alignment, route, &zeroed);
 	if (unlikely(!p)) {
 		reclaim();
+		zeroed = false;
 		p = allocate_class(class, size, alignment, route, &zeroed);
 	}
 	if (unlikely(!p))
@@ -353,9 +354,12 @@ static void *resize_whale(void *p, size_t size, bool may_move, bool zero)
 	void *moved = whale_resize(p, size, may_move, zero);
 
 	if (moved) {
-		tcache_count_allocated(whale_size(moved));
+		/* In this order: the two never are there together. */
 		tcache_count_freed(old_size);
+		tcache_count_allocated(whale_size(moved));
 	}
+	if (moved != p)
+		background_ask();
 	return moved;
 }
 
@@ -375,8 +379,8 @@ static bool resize_extent(void *p, size_t size, bool zero)
 		log_double_free(p);
 	if (!arena_resize(p, class, &zeroed))
 		return false;
-	tcache_count_allocated(new_size);
 	tcache_count_freed(old_size);
+	tcache_count_allocated(new_size);
 	if (new_size < old_size)
 		background_ask();
 	else if (zero && !zeroed)

@@ -116,10 +116,8 @@ static struct whale *cache_best(size_t size, size_t alignment)
 	return best;
 }
 
-static struct whale *cache_take(size_t size, size_t alignment)
+static struct whale *cache_take(struct whale *best, size_t size)
 {
-	struct whale *best = cache_best(size, alignment);
-
 	if (!best || (best->mapped - size > size / 8 && !split(best, size)))
 		return NULL;
 	cache_remove(best);
@@ -419,24 +417,11 @@ static struct whale *whale_new(size_t size, size_t alignment)
 	return !w || fill(w) ? w : whale_map(size, alignment);
 }
 
-void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
+/* It is a live one of that arena from now on. False: no memory, it is gone. */
+static bool begin(struct whale *w, size_t size, unsigned arena)
 {
-	struct whale *w = NULL;
-
-	if (size > SIZE_MAX_ALLOWED)
-		return NULL;
-	size = round_up(size, GRANULE);
-	lock_acquire(&whale_lock);
-	w = cache_take(size, alignment);
-	stats.hits += w != NULL;
-	lock_release(&whale_lock);
-	if (!w)
-		w = whale_new(size, alignment);
-	if (!w)
-		return NULL;
 	w->extent.size = size;
 	w->extent.arena = (uint16_t)arena;
-	*zeroed = w->purged;
 	w->purged = false;
 	lock_acquire(&whale_lock);
 	bool known = page_map_set(&w->extent);
@@ -448,11 +433,26 @@ void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 			frontier = w->extent.base;
 	}
 	lock_release(&whale_lock);
-	if (!known) {
+	if (!known)
 		whale_drop(w);
+	return known;
+}
+
+void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
+{
+	if (size > SIZE_MAX_ALLOWED)
 		return NULL;
-	}
-	return w->extent.base;
+	size = round_up(size, GRANULE);
+	lock_acquire(&whale_lock);
+	struct whale *w = cache_take(cache_best(size, alignment), size);
+	stats.hits += w != NULL;
+	lock_release(&whale_lock);
+	if (!w)
+		w = whale_new(size, alignment);
+	if (!w)
+		return NULL;
+	*zeroed = w->purged;
+	return begin(w, size, arena) ? w->extent.base : NULL;
 }
 
 static struct whale *whale_of(const void *p)
@@ -696,16 +696,26 @@ static bool move_to(struct whale *w, size_t size, char *place)
 	return moved;
 }
 
-/* Is what it is to grow by more work for the system than it all is to copy, to where the
- * cache has pages? */
-static bool is_better_copied(size_t mapped, size_t size)
+/* What it is to grow by may be more work for the system than to copy it all, to where the
+ * cache has pages. NULL: it is not, or the cache has none. */
+static char *copy_to_cached(struct whale *w, size_t size, bool zero)
 {
-	if (size <= mapped || size - mapped < mapped / COPIED_SHARE)
-		return false;
+	size_t old_size = w->extent.size;
+
+	if (size <= w->mapped || size - w->mapped < w->mapped / COPIED_SHARE)
+		return NULL;
 	lock_acquire(&whale_lock);
-	bool better = cache_best(size, GRANULE) != NULL;
+	struct whale *best = cache_best(size, GRANULE);
+	struct whale *copy = best && !best->purged ? cache_take(best, size) : NULL;
+	stats.hits += copy != NULL;
 	lock_release(&whale_lock);
-	return better;
+	if (!copy || !begin(copy, size, w->extent.arena))
+		return NULL;
+	memcpy(copy->extent.base, w->extent.base, old_size);
+	if (zero)
+		memset(copy->extent.base + old_size, 0, size - old_size);
+	whale_free(w->extent.base);
+	return copy->extent.base;
 }
 
 void *whale_resize(void *p, size_t size, bool may_move, bool zero)
@@ -716,8 +726,9 @@ void *whale_resize(void *p, size_t size, bool may_move, bool zero)
 		return NULL;
 	size = round_up(size, GRANULE);
 	size_t old_size = w->extent.size, old_mapped = w->mapped;
-	if (may_move && is_better_copied(old_mapped, size))
-		return NULL;
+	char *copy = may_move ? copy_to_cached(w, size, zero) : NULL;
+	if (copy)
+		return copy;
 	if (!resize_in_place(w, size)) {
 		char *place = may_move ? map_place(size, GRANULE) : NULL;
 		if (!place)

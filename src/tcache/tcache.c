@@ -51,6 +51,8 @@
 #define COLLECT_EVENTS 8u
 /* and at contention and the peak. */
 #define LOOK_EVENTS 64u
+/* How far past the stacks a thread's peak may be missed between two such. */
+#define PEAK_BYTES (64 * KiB)
 /* Contention is judged over so many milliseconds and operations at least, and too much if
  * the thread waited for more than one in WAITED_SHARE of the former, or in more than one
  * in WAITS_SHARE of the latter (many threads, few processors, no caches: those that wait
@@ -148,11 +150,11 @@ static void ask_if_due(struct tcache *t)
 static void flush_oldest(struct tcache *t, size_t class, size_t n)
 {
 	struct cache_bin *b = &t->bins[class];
-	void **head = t->heads[class], **bottom = &b->slots[b->capacity + 1];
-	size_t kept = (size_t)(bottom - head) - n;
 
 	if (n == 0)
 		return;
+	void **head = t->heads[class], **bottom = &b->slots[b->capacity + 1];
+	size_t kept = (size_t)(bottom - head) - n;
 	t->ask_background |= bin_flush(&t->arena->bins[class], t->number, bottom - n, (unsigned)n);
 	counter_add_owned(&b->moved, n);
 	t->flushed += n;
@@ -571,14 +573,14 @@ static size_t other_held(const struct tcache *t)
 	return counter_get(&t->other_allocated) - counter_get(&t->other_freed);
 }
 
-/* As far as is known without a look at the stacks. */
-static bool is_above_peak(const struct tcache *t)
+/* By more than that, as far as is known without a look at the stacks. */
+static bool is_above_peak(const struct tcache *t, int64_t slack)
 {
 	const struct thread_bytes *bytes = &t->bytes;
 	int64_t held = (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base +
 	    (other_held(t) - bytes->other));
 
-	return held > (int64_t)bytes->peak;
+	return held > (int64_t)bytes->peak + slack;
 }
 
 /* t is entered. */
@@ -598,7 +600,7 @@ static void count_bytes(struct tcache *t)
 	bytes->allocated = allocated - bytes->allocated_base;
 	bytes->freed = freed - bytes->freed_base;
 	bytes->other = other_held(t);
-	if (is_above_peak(t))
+	if (is_above_peak(t, 0))
 		bytes->peak = bytes->allocated - bytes->freed - bytes->peak_base;
 }
 
@@ -895,7 +897,7 @@ void tcache_count_allocated(size_t bytes)
 	if (tcache_self == &tcache_none)
 		return;
 	counter_add_owned(&tcache_self->other_allocated, bytes);
-	if (unlikely(is_above_peak(tcache_self)))
+	if (unlikely(is_above_peak(tcache_self, PEAK_BYTES)))
 		tcache_count(tcache_self);
 }
 
@@ -1169,14 +1171,22 @@ static void repair(struct tcache *t)
 	flag_store(&t->is_entered, 0);
 }
 
+/* The only thread is the first. A page that need not be written stays shared. */
+static void be_first(struct tcache *own)
+{
+	for (struct tcache *t = own; t; t = t == own ? own->sites : t->next_site)
+		if (t->tid)
+			t->tid = 0;
+}
+
 void tcaches_after_fork_in_child(bool was_alone)
 {
 	struct tcache *own = tcache_self;
 	struct link *l = tcaches.next;
 
 	if (was_alone) {
-		if (own != &tcache_none && own->tid)
-			own->tid = 0;
+		if (own != &tcache_none)
+			be_first(own);
 		return;
 	}
 	lock_init(&tcaches_lock);
@@ -1198,7 +1208,7 @@ void tcaches_after_fork_in_child(bool was_alone)
 	if (own == &tcache_none)
 		return;
 	counter_add(&own->arena->threads, 1);
-	own->tid = 0; /* the only thread */
+	be_first(own);
 	for (struct tcache *site = own->sites; site; site = site->next_site)
 		counter_add(&site->arena->threads, 1);
 }

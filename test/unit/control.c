@@ -975,7 +975,7 @@ START_TEST(an_explicit_cache_is_filled_from_the_arena_named_with_it)
 	ck_assert_uint_eq(page_map_get(whale) >> LG_CLASSES, arena + 1);
 	snprintf(name, sizeof(name), "arena.%u.destroy", arena);
 	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), EFAULT);
-	ck_assert_int_eq(hak_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof(cache)), 0);
+	ck_assert_int_eq(hak_mallctl("tcache.flush", NULL, NULL, &cache, sizeof(cache)), 0);
 	ck_assert_int_eq(hak_mallctl(name, NULL, NULL, NULL, 0), 0);
 	/* What was destroyed serves nobody, and nobody with it. */
 	errno = 0;
@@ -1015,6 +1015,20 @@ START_TEST(large_objects_are_of_an_arena_whatever_the_way)
 	ck_assert_int_eq(hak_mallctl("arenas.lookup", &found, &length, &p, sizeof(p)), 0);
 	ck_assert_uint_eq(found, get("thread.arena"));
 	hak_dallocx(p, HAK_TCACHE_NONE);
+}
+END_TEST
+
+START_TEST(what_is_resized_is_there_once)
+{
+	void *p = hak_malloc(512 * KiB);
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(hak_mallctl("thread.peak.reset", NULL, NULL, NULL, 0), 0);
+		p = hak_realloc(p, i ? 21 * MiB / 2 : 10 * MiB);
+		if (i)
+			ck_assert_uint_le(get("thread.peak.read"), MiB);
+	}
+	hak_free(p);
 }
 END_TEST
 
@@ -1186,6 +1200,7 @@ int main(void)
 	ADD(an_explicit_cache_is_filled_from_the_arena_named_with_it);
 	ADD(an_explicit_cache_is_no_thread);
 	ADD(large_objects_are_of_an_arena_whatever_the_way);
+	ADD(what_is_resized_is_there_once);
 	ADD(the_peak_of_a_thread_has_its_large_objects);
 	ADD(what_large_objects_leave_of_their_mappings_is_told);
 	ADD(xallocx_gives_up_the_end_of_a_large_object);

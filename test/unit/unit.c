@@ -583,7 +583,17 @@ START_TEST(a_whale_grows_at_the_expense_of_the_cache)
 	/* By a tenth: not worth the copy. To 2 MiB and more: it is. */
 	p = whale_resize(p, 13 * MiB / 8, true, false);
 	ck_assert_ptr_nonnull(p);
-	ck_assert_ptr_null(whale_resize(p, 5 * MiB / 2, true, false));
+	memset(p, 7, 13 * MiB / 8);
+	whale_stats(&before);
+	char *copy = whale_resize(p, 5 * MiB / 2, true, true);
+	ck_assert_ptr_ne(copy, p);
+	for (size_t i = 0; i < 5 * MiB / 2; i++)
+		ck_assert_int_eq(copy[i], i < 13 * MiB / 8 ? 7 : 0);
+	whale_stats(&after);
+	ck_assert_uint_eq(after.live, before.live);
+	ck_assert_uint_eq(after.live_bytes + after.cached_bytes,
+	    before.live_bytes + before.cached_bytes);
+	p = copy;
 	/* Not there: the system's. */
 	p = whale_resize(p, 12 * MiB, true, false);
 	ck_assert_ptr_nonnull(p);
