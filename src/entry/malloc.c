@@ -353,11 +353,11 @@ static void *resize_whale(void *p, size_t size, bool may_move, bool zero)
 	size_t old_size = whale_size(p);
 	void *moved = whale_resize(p, size, may_move, zero);
 
-	if (moved) {
-		/* In this order: the two never are there together. */
-		tcache_count_freed(old_size);
-		tcache_count_allocated(whale_size(moved));
-	}
+	if (!moved)
+		return NULL;
+	/* In this order: the two never are there together. */
+	tcache_count_freed(old_size);
+	tcache_count_allocated(whale_size(moved));
 	if (moved != p)
 		background_ask();
 	return moved;

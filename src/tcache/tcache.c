@@ -573,14 +573,14 @@ static size_t other_held(const struct tcache *t)
 	return counter_get(&t->other_allocated) - counter_get(&t->other_freed);
 }
 
-/* By more than that, as far as is known without a look at the stacks. */
-static bool is_above_peak(const struct tcache *t, int64_t slack)
+/* What the thread holds since thread.peak.reset, as far as is known without a look at the
+ * stacks. */
+static int64_t bytes_held(const struct tcache *t)
 {
 	const struct thread_bytes *bytes = &t->bytes;
-	int64_t held = (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base +
-	    (other_held(t) - bytes->other));
 
-	return held > (int64_t)bytes->peak + slack;
+	return (int64_t)(bytes->allocated - bytes->freed - bytes->peak_base +
+	    (other_held(t) - bytes->other));
 }
 
 /* t is entered. */
@@ -600,8 +600,9 @@ static void count_bytes(struct tcache *t)
 	bytes->allocated = allocated - bytes->allocated_base;
 	bytes->freed = freed - bytes->freed_base;
 	bytes->other = other_held(t);
-	if (is_above_peak(t, 0))
-		bytes->peak = bytes->allocated - bytes->freed - bytes->peak_base;
+	int64_t held = bytes_held(t);
+	if (held > (int64_t)bytes->peak)
+		bytes->peak = (uint64_t)held;
 }
 
 void tcache_count(struct tcache *t)
@@ -662,9 +663,18 @@ static void *refill(struct tcache *t, size_t class, bool *zeroed)
 	return bottom[-(ptrdiff_t)got];
 }
 
+/* Leaves t, whose stack did not serve. */
+static void *end_miss(struct tcache *t, size_t class, void *object)
+{
+	counter_add_owned(&t->bins[class].misses, object != NULL);
+	tcache_leave(t);
+	ask_if_due(t);
+	background_start(false);
+	return object;
+}
+
 static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 {
-	struct cache_bin *b = &t->bins[class];
 	void *object;
 
 	tcache_enter(t);
@@ -676,16 +686,12 @@ static SLOW_PATH void *alloc_slow(struct tcache *t, size_t class, bool *zeroed)
 	}
 	if (is_cached(t, class)) {
 		adapt(t, class, EVENT_REFILL);
-		if (b->capacity)
+		if (t->bins[class].capacity)
 			object = refill(t, class, zeroed);
 	}
 	if (!object)
 		bin_refill(&t->arena->bins[class], t->number, &object, 1, zeroed);
-	counter_add_owned(&b->misses, object != NULL);
-	tcache_leave(t);
-	ask_if_due(t);
-	background_start(false);
-	return object;
+	return end_miss(t, class, object);
 }
 
 void *tcache_alloc(struct tcache *t, size_t class, bool *zeroed)
@@ -702,13 +708,8 @@ void *tcache_alloc_aligned(struct tcache *t, size_t class, size_t alignment, boo
 		return object;
 	tcache_enter(t);
 	slow_alloc_event(t);
-	if (!bin_refill_aligned(&t->arena->bins[class], &object, zeroed))
-		object = NULL;
-	counter_add_owned(&t->bins[class].misses, object != NULL);
-	tcache_leave(t);
-	ask_if_due(t);
-	background_start(false);
-	return object;
+	bin_refill_aligned(&t->arena->bins[class], &object, zeroed);
+	return end_miss(t, class, object);
 }
 
 static void send(struct tcache *t, struct parcel **slot)
@@ -897,7 +898,7 @@ void tcache_count_allocated(size_t bytes)
 	if (tcache_self == &tcache_none)
 		return;
 	counter_add_owned(&tcache_self->other_allocated, bytes);
-	if (unlikely(is_above_peak(tcache_self, PEAK_BYTES)))
+	if (unlikely(bytes_held(tcache_self) > (int64_t)(tcache_self->bytes.peak + PEAK_BYTES)))
 		tcache_count(tcache_self);
 }
 
