@@ -352,33 +352,39 @@ static bool answer(void)
 	return true;
 }
 
-/* The share of time that some task waited for memory, in 1/100 %; 0: not told. */
-static unsigned stall_of(const char *path)
+/* The beginning of a small file, terminated. False: it cannot be read. */
+static bool read_text(const char *path, char *text, size_t size)
 {
-	char text[128] = "";
-	unsigned whole = 0, part = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return 0;
-	if (read(fd, text, sizeof(text) - 1) > 0 &&
-	    sscanf(text, "some avg10=%u.%2u", &whole, &part) < 2)
-		whole = part = 0;
+		return false;
+	ssize_t n = read(fd, text, size - 1);
 	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+/* The share of time that some task waited for memory, in 1/100 %; 0: not told. */
+static unsigned stall_of(const char *path)
+{
+	char text[128];
+	unsigned whole, part;
+
+	if (!read_text(path, text, sizeof(text)) ||
+	    sscanf(text, "some avg10=%u.%2u", &whole, &part) < 2)
+		return 0;
 	return whole * 100 + part;
 }
 
 /* The same of the process's own cgroup (v2). */
 static unsigned stall_of_cgroup(void)
 {
-	char text[300] = "", path[400];
-	int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+	char text[300], path[400];
 
-	if (fd < 0)
+	if (!read_text("/proc/self/cgroup", text, sizeof(text)))
 		return 0;
-	ssize_t n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	char *own = n > 0 ? strstr(text, "0::/") : NULL;
+	char *own = strstr(text, "0::/");
 	if (!own)
 		return 0;
 	own[strcspn(own, "\n")] = '\0';
@@ -404,15 +410,11 @@ static void watch_pressure(uint64_t now)
 /* What the kernel counts for the whole process, in bytes; SIZE_MAX: not told. */
 static size_t process_resident(void)
 {
-	char text[64] = "";
-	size_t pages = 0;
-	int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	char text[64];
+	size_t pages;
 
-	if (fd < 0)
-		return SIZE_MAX;
-	bool told = read(fd, text, sizeof(text) - 1) > 0 && sscanf(text, "%*u %zu", &pages) == 1;
-	close(fd);
-	return told ? pages * PAGE : SIZE_MAX;
+	return read_text("/proc/self/statm", text, sizeof(text)) &&
+	    sscanf(text, "%*u %zu", &pages) == 1 ? pages * PAGE : SIZE_MAX;
 }
 
 /* Classes round up, and not all that is allocated was written: where the snapshot's number
