@@ -153,18 +153,9 @@ static bool parse_letters(struct span value, void *out)
 /* As parse_number, of bytes, which may have a unit. */
 static bool parse_size(struct span value, size_t *out)
 {
-	static const char units[] = "KMGT";
-	unsigned shift = 0;
+	unsigned shift = ctl_cut_unit(value.start, &value.length);
 	long number;
 
-	if (value.length > 3 && memcmp(value.start + value.length - 2, "iB", 2) == 0 &&
-	    strchr(units, value.start[value.length - 3]))
-		value.length -= 2;
-	const char *unit = value.length ? strchr(units, value.start[value.length - 1]) : NULL;
-	if (unit && *unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		value.length--;
-	}
 	if (!parse_number(value, 0, PTRDIFF_MAX >> shift, &number))
 		return false;
 	*out = (size_t)number << shift;

@@ -872,8 +872,9 @@ int control_get_text(const char *name, char *text, size_t size)
 	return 0;
 }
 
-static bool parse(enum ctl_type type, const char *text, union value *value)
+static bool parse(const struct ctl_row *row, const char *text, union value *value)
 {
+	enum ctl_type type = (enum ctl_type)row->type;
 	char *end;
 
 	if (type == CTL_STRING) {
@@ -888,11 +889,15 @@ static bool parse(enum ctl_type type, const char *text, union value *value)
 	if (type == CTL_POINTER || (is_negative && type != CTL_SSIZE) ||
 	    !strchr("-0123456789", *text) || !*text)
 		return false;
+	size_t length = strlen(text);
+	unsigned shift = row->unit == CTL_UNIT_BYTES ? ctl_cut_unit(text, &length) : 0;
 	errno = 0;
 	value->number = is_negative ? (uint64_t)strtoll(text, &end, 10) :
 	    strtoull(text, &end, ctl_number_base(text));
-	return errno == 0 && *end == '\0' &&
-	    (type != CTL_UNSIGNED || value->number <= UINT32_MAX) &&
+	if (errno != 0 || end != text + length || (shift && value->number > UINT64_MAX >> shift))
+		return false;
+	value->number <<= shift;
+	return (type != CTL_UNSIGNED || value->number <= UINT32_MAX) &&
 	    (type != CTL_SSIZE || is_negative || value->number <= INT64_MAX);
 }
 
@@ -909,7 +914,7 @@ int control_set_text(const char *name, const char *text)
 		return EPERM;
 	if (row->access == CTL_X)
 		return *text ? EINVAL : handle(&place, ACT, &value);
-	bool good = parse((enum ctl_type)row->type, text, &value);
+	bool good = parse(row, text, &value);
 	errno = saved;
 	return good ? handle(&place, WRITE, &value) : EINVAL;
 }

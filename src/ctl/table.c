@@ -180,6 +180,20 @@ void ctl_format(enum ctl_type type, uint64_t value, char *text, size_t size)
 		snprintf(text, size, "%" PRIu64, value);
 }
 
+unsigned ctl_cut_unit(const char *text, size_t *length)
+{
+	static const char units[] = "KMGT";
+	size_t n = *length;
+
+	if (n > 3 && memcmp(text + n - 2, "iB", 2) == 0)
+		n -= 2;
+	const char *unit = n > 1 ? memchr(units, text[n - 1], sizeof(units) - 1) : NULL;
+	if (!unit)
+		return 0;
+	*length = n - 1;
+	return 10 * (unsigned)(unit - units + 1);
+}
+
 const char *ctl_type_name(enum ctl_type type)
 {
 	static const char *const names[] = { "bool", "unsigned", "size_t", "ssize_t",

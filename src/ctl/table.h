@@ -68,6 +68,9 @@ static inline int ctl_number_base(const char *text)
 {
 	return text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 16 : 10;
 }
+/* A number of bytes may end in a unit, K, M, G or T, and iB behind that or not: cuts the
+ * text's length by it and returns by how many bits the number is to be shifted. */
+unsigned ctl_cut_unit(const char *text, size_t *length);
 /* Names for people: "size_t", "bytes". */
 const char *ctl_type_name(enum ctl_type type);
 const char *ctl_unit_name(enum ctl_unit unit);

@@ -194,28 +194,6 @@ int command_get(int argc, char **argv)
 
 /* ---- set ---- */
 
-/* A number of bytes may have a unit; all else is left to the process. False: a
- * unit, but not after a number that it may follow. */
-static bool plain_value(const struct ctl_row *row, const char *value, char *plain,
-    size_t size)
-{
-	static const char units[] = "KMGT";
-	size_t digits = strspn(value, "0123456789");
-	const char *unit;
-
-	snprintf(plain, size, "%s", value);
-	if (row->unit != CTL_UNIT_BYTES || !digits || digits > 15 || !value[digits])
-		return true;
-	unit = strchr(units, value[digits]);
-	if (!unit || (value[digits + 1] && strcmp(value + digits + 1, "iB") != 0))
-		return true;
-	uint64_t n = strtoull(value, NULL, 10), shift = 10 * (uint64_t)(unit - units + 1);
-	if (n > UINT64_MAX >> shift)
-		return false;
-	snprintf(plain, size, "%" PRIu64, n << shift);
-	return true;
-}
-
 /* NAME=VALUE in place; 0: NAME alone. */
 static int split(char *argument, char **value)
 {
@@ -282,7 +260,7 @@ static int set_one(struct target *target, char *argument, const struct request *
     json_t *object)
 {
 	(void)r;
-	char reply[SEGMENT_REPLY + 1], plain[sizeof(((struct mailbox *)0)->value)];
+	char reply[SEGMENT_REPLY + 1];
 	char *value;
 	struct ctl_place place;
 	int has_value = split(argument, &value), error;
@@ -296,11 +274,9 @@ static int set_one(struct target *target, char *argument, const struct request *
 		return complain("%s: needs a value", argument);
 	if (has_value && row->type == CTL_VOID)
 		return complain("%s: acts, and takes no value", argument);
-	if (has_value && strlen(value) >= sizeof(plain))
+	if (has_value && strlen(value) >= sizeof(((struct mailbox *)0)->value))
 		return complain("%s: the value is too long", argument);
-	if (!plain_value(row, has_value ? value : "", plain, sizeof(plain)))
-		return complain("%s: %s is too much", argument, value);
-	error = ask(target, MAILBOX_SET, argument, plain, reply);
+	error = ask(target, MAILBOX_SET, argument, has_value ? value : "", reply);
 	if (error)
 		return complain_set(target, row, argument, value, error);
 	tell(target, &place, argument, object);

@@ -1128,6 +1128,11 @@ START_TEST(text_is_taken_and_refused_as_types_say)
 	ck_assert_uint_eq(get("limit.soft_bytes"), 10);
 	ck_assert_int_eq(control_set_text("limit.soft_bytes", "0x10"), 0);
 	ck_assert_uint_eq(get("limit.soft_bytes"), 16);
+	ck_assert_int_eq(control_set_text("limit.soft_bytes", "3MiB"), 0);
+	ck_assert_uint_eq(get("limit.soft_bytes"), 3 * MiB);
+	ck_assert_int_eq(control_set_text("limit.soft_bytes", "99999999T"), EINVAL);
+	ck_assert_int_eq(control_set_text("arenas.dirty_decay_ms", "1K"), EINVAL);
+	ck_assert_int_eq(control_set_text("limit.soft_bytes", "K"), EINVAL);
 	ck_assert_int_eq(control_set_text("limit.soft_bytes", "0"), 0);
 	ck_assert_int_eq(control_get_text("version", text, sizeof(text)), 0);
 	ck_assert_str_eq(text, HAK_VERSION);
