@@ -22,6 +22,7 @@ BEGIN {
 	unit["UNIT_BYTES"] = "bytes"
 	unit["UNIT_MILLISECONDS"] = "milliseconds"
 	unit["UNIT_NANOSECONDS"] = "nanoseconds"
+	unit["UNIT_BASIS_POINTS"] = "1/100 %"
 	macro = ""
 }
 

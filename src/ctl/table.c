@@ -204,7 +204,8 @@ const char *ctl_type_name(enum ctl_type type)
 
 const char *ctl_unit_name(enum ctl_unit unit)
 {
-	static const char *const names[] = { "", "bytes", "milliseconds", "nanoseconds" };
+	static const char *const names[] = { "", "bytes", "milliseconds", "nanoseconds",
+		"1/100 %" };
 
 	return names[unit];
 }

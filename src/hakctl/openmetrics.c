@@ -48,8 +48,9 @@ struct sink {
 
 static const char *base_unit(enum ctl_unit unit)
 {
-	/* Prometheus has no milliseconds and nanoseconds. */
-	return unit == CTL_UNIT_BYTES ? "bytes" : unit == CTL_UNIT_NONE ? "" : "seconds";
+	/* Prometheus has no milliseconds and nanoseconds, and of shares ratios alone. */
+	return unit == CTL_UNIT_BYTES ? "bytes" : unit == CTL_UNIT_NONE ? "" :
+	    unit == CTL_UNIT_BASIS_POINTS ? "ratio" : "seconds";
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -127,25 +128,11 @@ static const char *control_name(const struct ctl_row *row)
 	return row == &ctl_rows[CTL_ROW_whale_bytes] ? "whale.cached" : row->name;
 }
 
-#define THRESHOLD "pressure.threshold"
-
-/* In 1/100 %, where a ratio is what metrics have. */
-static bool is_share(const struct ctl_row *row)
-{
-	return row == &ctl_rows[CTL_ROW_pressure_some] || strcmp(row->name, THRESHOLD) == 0;
-}
-
-static const char *help_of(const struct ctl_row *row)
-{
-	return row == &ctl_rows[CTL_ROW_pressure_some] ? "Share of time that some task stalled for memory in the last "
-	    "10 s, when it was last read" : row->help;
-}
-
 static struct metric metric_of(const struct ctl_row *row)
 {
 	struct metric metric = {
-		.unit = is_share(row) ? "ratio" : base_unit((enum ctl_unit)row->unit),
-		.help = help_of(row),
+		.unit = base_unit((enum ctl_unit)row->unit),
+		.help = row->help,
 		.type = row->metric == CTL_COUNTER ? TYPE_COUNTER : TYPE_GAUGE,
 	};
 
@@ -212,7 +199,7 @@ static void set_quotient(struct sample *sample, uint64_t value, uint64_t unit,
 
 static void set_value(struct sample *sample, const struct ctl_row *row, uint64_t value)
 {
-	if (is_share(row)) {
+	if (row->unit == CTL_UNIT_BASIS_POINTS) {
 		set_quotient(sample, value, 10000, 4);
 	} else if (row->unit == CTL_UNIT_NANOSECONDS) {
 		set_quotient(sample, value, 1000000000, 9);
@@ -322,7 +309,7 @@ static const struct other {
 	    "and the kernel's, above which hakmem gives back all it can at once; 0: no limit"),
 	OTHER("pressure.enabled", BOOL, UNIT_NONE, pressure_enabled_of, "1: memory goes back at "
 	    "once while the system stalls for memory (PSI)"),
-	OTHER(THRESHOLD, UNSIGNED, UNIT_NONE, pressure_threshold_of, "Share of time that some "
+	OTHER("pressure.threshold", UNSIGNED, UNIT_BASIS_POINTS, pressure_threshold_of, "Share of time that some "
 	    "task stalled for memory above which all that is free goes back"),
 	OTHER("dirty_decay", SSIZE, UNIT_MILLISECONDS, dirty_decay_ms_of, "How long free pages "
 	    "stay dirty; -1: for ever"),
