@@ -27,6 +27,9 @@
 /* Free room in a bin's slabs from which, if more than half of them is free, depots are left
  * out: below it batches would miss them. */
 #define DRAIN_BYTES (1 * MiB)
+/* Free room from which, if it is so large a share of what lives, a bin is sparse. */
+#define SPARSE_BYTES (64 * KiB)
+#define SPARSE_SHARE 4u
 /* Slabs whose pages go back while the lock is held once. */
 #define PURGE_BATCH 16
 
@@ -381,12 +384,23 @@ static void depot_age(struct bin *bin, struct depot *depot, bool all)
 	depot->idle = depot->count;
 }
 
-bool bin_is_draining(const struct bin *bin)
+/* More than bytes, and than that share of what lives? */
+static bool has_room(const struct bin *bin, size_t bytes, unsigned share)
 {
 	size_t live = counter_get(&bin->live);
 	size_t room = counter_get(&bin->slabs) * size_classes[bin->class].slots - live;
 
-	return room > live && room * size_class_size(bin->class) > DRAIN_BYTES;
+	return room * share > live && room * size_class_size(bin->class) > bytes;
+}
+
+bool bin_is_draining(const struct bin *bin)
+{
+	return has_room(bin, DRAIN_BYTES, 1);
+}
+
+bool bin_is_sparse(const struct bin *bin)
+{
+	return has_room(bin, SPARSE_BYTES, SPARSE_SHARE);
 }
 
 bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n)
@@ -412,6 +426,14 @@ bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n)
 bool bin_return(struct bin *bin, void **objects, unsigned n)
 {
 	lock_acquire(&bin->lock);
+	return_locked(bin, objects, n);
+	return release_lock(bin);
+}
+
+bool bin_return_all(struct bin *bin, unsigned cache, void **objects, unsigned n)
+{
+	lock_acquire(&bin->lock);
+	depot_age(bin, &bin->depots[cache % DEPOT_SIDES], true);
 	return_locked(bin, objects, n);
 	return release_lock(bin);
 }

@@ -70,11 +70,16 @@ bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n);
 /* Is more than half of what the slabs hold free, and much? What rests in stacks and depots
  * then keeps slabs that would else be empty. By a look without the lock. */
 bool bin_is_draining(const struct bin *bin);
+/* Is much free in its slabs, for what lives? The same way. */
+bool bin_is_sparse(const struct bin *bin);
 /* The thread with the cache of that number had no use for the class for a while: what lay
  * idle in its depot since the last call or bin_purge goes to its slabs. */
 void bin_rest(struct bin *bin, unsigned cache);
 /* As bin_flush, past the depots. */
 bool bin_return(struct bin *bin, void **objects, unsigned n);
+/* The same, and all that lies in the depot of that cache: the next refills are of the fullest
+ * slabs, and the emptiest may drain. */
+bool bin_return_all(struct bin *bin, unsigned cache, void **objects, unsigned n);
 
 /* Objects allocated by a thread that ends, or past all caches. */
 void bin_count_allocs(struct bin *bin, size_t n);

@@ -15,6 +15,8 @@ uint8_t size_class_l2[L2_MAX / L2_STEP], size_class_l25[L25_MAX / GRANULE];
 #define MANY_SLOTS_GRANULES 4u
 #define SLAB_GRANULES_MAX 8u
 #define SLAB_SLOTS_MIN 4u
+/* A slab may leave so small a share of it over for being shorter. */
+#define REST_SHARE 60u
 
 static unsigned slab_granules(size_t size)
 {
@@ -22,10 +24,14 @@ static unsigned slab_granules(size_t size)
 
 	if (size <= TINY_MAX)
 		return size <= MANY_SLOTS_MAX ? MANY_SLOTS_GRANULES : 1;
-	/* The length that leaves the smallest share over. */
-	for (unsigned n = best + 1; n <= SLAB_GRANULES_MAX; n++)
-		if (n * GRANULE % size * best < best * GRANULE % size * n)
+	/* The first that leaves little over, or else the one that leaves the smallest share. */
+	for (unsigned n = best; n <= SLAB_GRANULES_MAX; n++) {
+		size_t length = n * GRANULE, rest = length % size;
+		if (rest * REST_SHARE <= length)
+			return n;
+		if (rest * best < best * GRANULE % size * n)
 			best = n;
+	}
 	return best;
 }
 

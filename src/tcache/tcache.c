@@ -146,8 +146,9 @@ static void ask_if_due(struct tcache *t)
 	}
 }
 
-/* Give the n oldest objects of a stack to the arena. */
-static void flush_oldest(struct tcache *t, size_t class, size_t n)
+/* Give the n oldest objects of a stack to the arena, by bin_flush or bin_return_all. */
+static void give_oldest(struct tcache *t, size_t class, size_t n,
+    bool (*give)(struct bin *, unsigned, void **, unsigned))
 {
 	struct cache_bin *b = &t->bins[class];
 
@@ -155,11 +156,16 @@ static void flush_oldest(struct tcache *t, size_t class, size_t n)
 		return;
 	void **head = t->heads[class], **bottom = &b->slots[b->capacity + 1];
 	size_t kept = (size_t)(bottom - head) - n;
-	t->ask_background |= bin_flush(&t->arena->bins[class], t->number, bottom - n, (unsigned)n);
+	t->ask_background |= give(&t->arena->bins[class], t->number, bottom - n, (unsigned)n);
 	counter_add_owned(&b->moved, n);
 	t->flushed += n;
 	memmove(bottom - kept, head, kept * sizeof(*head));
 	t->heads[class] = bottom - kept;
+}
+
+static void flush_oldest(struct tcache *t, size_t class, size_t n)
+{
+	give_oldest(t, class, n, bin_flush);
 }
 
 /* Whole cache lines: no other thread may write beside it. */
@@ -371,11 +377,13 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 
 /* A bin that served nothing since the last visit, and whose stack did not move, is idle:
  * empty it, and leave what it grew to others. (A visit may be in step with what the thread
- * does, so that a stack is where it was.) */
+ * does, so that a stack is where it was.) A sparse one that is in use would stay so, as what
+ * the stack serves again and again lies in any of its slabs: give all of it back for once. */
 static void collect_step(struct tcache *t)
 {
 	size_t class = t->next_collected;
 	struct cache_bin *b = &t->bins[class];
+	struct bin *bin = &t->arena->bins[class];
 	size_t allocs = allocs_seen(t, class) + counter_get(&b->misses);
 
 	t->next_collected = class + 1 < CLASS_WHALE ? class + 1 : 1;
@@ -384,7 +392,9 @@ static void collect_step(struct tcache *t)
 			drop(t, class);
 		else
 			flush_oldest(t, class, count(t, class));
-		bin_rest(&t->arena->bins[class], t->number);
+		bin_rest(bin, t->number);
+	} else if (b->slots && bin_is_sparse(bin)) {
+		give_oldest(t, class, count(t, class), bin_return_all);
 	}
 	b->seen_head = t->heads[class];
 	b->seen_allocs = allocs;

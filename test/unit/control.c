@@ -782,6 +782,40 @@ START_TEST(what_an_idle_class_has_in_its_depot_goes_home)
 }
 END_TEST
 
+/* What is used all the time, from and to its stack, never meets the slabs by itself. */
+START_TEST(a_sparse_class_in_use_is_gathered_in_fewer_slabs)
+{
+	static void *p[4000];
+	enum { LIVE = 1000, BATCH = 50 };
+	uint64_t random = 1;
+
+	for (int i = 0; i < 4000; i++)
+		p[i] = hak_malloc(640);
+	size_t slabs = of_class(640, "curslabs");
+	for (int i = 0; i < 4000; i++) {
+		if (i % 4)
+			hak_free(p[i]);
+		else
+			p[i / 4] = p[i];
+	}
+	for (int round = 0; round < 500; round++) {
+		for (int i = 0; i < BATCH; i++) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			size_t k = (random >> 33) % (size_t)(LIVE - i);
+			void *freed = p[k];
+			p[k] = p[LIVE - 1 - i];
+			hak_free(freed);
+		}
+		churn_class(1000, 4000);
+		for (int i = 0; i < BATCH; i++)
+			p[LIVE - 1 - i] = hak_malloc(640);
+	}
+	ck_assert_uint_lt(of_class(640, "curslabs") * 2, slabs);
+	for (int i = 0; i < LIVE; i++)
+		hak_free(p[i]);
+}
+END_TEST
+
 /* Tiny slabs begin at colours; GLib's slices ask for 496 bytes at multiples of 512. */
 START_TEST(small_objects_of_large_alignment_take_no_more)
 {
@@ -1191,6 +1225,7 @@ int main(void)
 	ADD(what_rests_in_a_sleeping_threads_cache_is_taken);
 	ADD(batches_that_fit_a_stack_are_served_by_it);
 	ADD(a_class_that_drains_keeps_few_slabs);
+	ADD(a_sparse_class_in_use_is_gathered_in_fewer_slabs);
 	ADD(what_an_idle_class_has_in_its_depot_goes_home);
 	ADD(small_objects_of_large_alignment_take_no_more);
 	ADD(stacks_grow_no_further_than_they_may);
