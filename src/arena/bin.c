@@ -21,6 +21,8 @@
 /* Empty slabs that a bin keeps for its next need: one, and one more for each that it had to
  * make less than REGRET_MS after it let go of one, to that many bytes. */
 #define EMPTIES_BYTES (2 * MiB)
+/* Of these so many are looked at for one of the side. */
+#define EMPTIES_LOOKS 8u
 #define REGRET_MS 20u
 /* Free slots between two questions whether the background thread should run. */
 #define ASK_BACKGROUND (256 * KiB)
@@ -119,9 +121,9 @@ static void place(struct bin *bin, struct slab *slab)
 	slab->bucket = bucket;
 }
 
-static struct slab *add_slab(struct bin *bin, bool *zeroed)
+static struct slab *add_slab(struct bin *bin, unsigned cache, bool *zeroed)
 {
-	struct slab *slab = slab_new(bin->arena, bin->class, zeroed);
+	struct slab *slab = slab_new(bin->arena, bin->class, cache % SIDES, zeroed);
 	if (slab) {
 		slab->bucket = SLAB_BUCKETS + 1;
 		counter_add_owned(&bin->slabs, 1);
@@ -200,15 +202,29 @@ static void note_flush(struct depot *depot, unsigned cache)
 	depot->flushed_by = cache;
 }
 
-static struct slab *empty_slab(struct bin *bin, unsigned side, bool *zeroed)
+/* The last one that its side had, if that is not long ago. */
+static struct slab *last_empty(struct bin *bin, unsigned cache)
+{
+	unsigned looks = EMPTIES_LOOKS;
+
+	for (struct link *l = bin->empty.next; l != &bin->empty && looks-- > 0; l = l->next) {
+		struct slab *slab = container_of(l, struct slab, by_fullness);
+		if (slab->extent.side == cache % SIDES)
+			return slab;
+	}
+	return first(&bin->empty);
+}
+
+static struct slab *empty_slab(struct bin *bin, unsigned side, unsigned cache, bool *zeroed)
 {
 	struct slab *slab;
 
 	if (!list_empty(&bin->empty)) {
-		slab = first(&bin->empty);
+		slab = last_empty(bin, cache);
+		slab->extent.side = cache % SIDES;
 	} else {
 		note_need(bin);
-		slab = add_slab(bin, zeroed);
+		slab = add_slab(bin, cache, zeroed);
 	}
 	if (slab)
 		slab_take_side(slab, side);
@@ -224,22 +240,25 @@ static bool must_share(const struct bin *bin)
 	return room > size_classes[bin->class].slots && room > slots / ROOM_SHARE;
 }
 
-static struct slab *slab_with_room(struct bin *bin, unsigned side, bool *zeroed)
+static struct slab *slab_with_room(struct bin *bin, unsigned cache, bool *zeroed)
 {
+	unsigned side = cache % SLAB_SIDES;
 	struct slab *slab = fullest_slab(bin, side);
 
 	if (!slab && list_empty(&bin->empty) && must_share(bin))
 		slab = fullest_slab(bin, SLAB_SIDES - 1 - side);
-	return slab ? slab : empty_slab(bin, side, zeroed);
+	return slab ? slab : empty_slab(bin, side, cache, zeroed);
 }
 
-static struct slab *emptiest_slab(struct bin *bin, unsigned side, bool *zeroed)
+static struct slab *emptiest_slab(struct bin *bin, unsigned cache, bool *zeroed)
 {
+	unsigned side = cache % SLAB_SIDES;
+
 	if (list_empty(&bin->empty))
 		for (unsigned i = SLAB_BUCKETS; i-- > 0;)
 			if (!list_empty(&bin->buckets[side][i]))
 				return first(&bin->buckets[side][i]);
-	return empty_slab(bin, side, zeroed);
+	return empty_slab(bin, side, cache, zeroed);
 }
 
 /* slab_take or slab_take_lines, and what the bin must know of it. Holds the lock. */
@@ -262,7 +281,7 @@ unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsig
 	bool fresh;
 
 	lock_acquire(&bin->lock);
-	struct slab *slab = emptiest_slab(bin, cache % SLAB_SIDES, &fresh);
+	struct slab *slab = emptiest_slab(bin, cache, &fresh);
 	unsigned got = slab ? take(bin, slab, slab_take_lines, objects, n) : 0;
 	counter_add_owned(&bin->refills, got > 0);
 	lock_release(&bin->lock);
@@ -279,7 +298,7 @@ unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n,
 	bool from_slabs = got == 0;
 	while (from_slabs && got < n) {
 		fresh = false;
-		struct slab *slab = slab_with_room(bin, cache % SLAB_SIDES, &fresh);
+		struct slab *slab = slab_with_room(bin, cache, &fresh);
 		if (!slab)
 			break;
 		got += take(bin, slab, slab_take, objects + got, n - got);
@@ -290,13 +309,13 @@ unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n,
 	return got;
 }
 
-bool bin_refill_aligned(struct bin *bin, void **object, bool *zeroed)
+bool bin_refill_aligned(struct bin *bin, unsigned cache, void **object, bool *zeroed)
 {
 	bool fresh = false;
 
 	lock_acquire(&bin->lock);
 	struct slab *slab = list_empty(&bin->aligned) ?
-	    empty_slab(bin, ALIGNED_SIDE, &fresh) : first(&bin->aligned);
+	    empty_slab(bin, ALIGNED_SIDE, cache, &fresh) : first(&bin->aligned);
 	bool done = slab && take(bin, slab, slab_take, object, 1) == 1;
 	counter_add_owned(&bin->refills, done);
 	lock_release(&bin->lock);

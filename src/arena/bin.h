@@ -62,7 +62,7 @@ unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n,
 unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsigned n);
 /* An object aligned as the class's size is, also where slabs have colours. False: no
  * memory. */
-bool bin_refill_aligned(struct bin *bin, void **object, bool *zeroed);
+bool bin_refill_aligned(struct bin *bin, unsigned cache, void **object, bool *zeroed);
 /* Objects of this bin back from a thread: to its depot while that has room, else
  * to their slabs. Reports misuse and aborts. True: enough became free to call
  * background_ask(), which may allocate, so it is for the caller to do last. */

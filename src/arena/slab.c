@@ -25,7 +25,7 @@ static size_t first_offset(const struct slab *slab)
 	return slab->colour * SLAB_COLOUR;
 }
 
-struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
+struct slab *slab_new(unsigned arena, size_t class, unsigned side, bool *zeroed)
 {
 	const struct size_class *k = &size_classes[class];
 	struct slab *slab = metadata_alloc(slab_bytes(k->slots));
@@ -34,6 +34,7 @@ struct slab *slab_new(unsigned arena, size_t class, bool *zeroed)
 		return NULL;
 	slab->extent.arena = (uint16_t)arena;
 	slab->extent.class = (uint8_t)class;
+	slab->extent.side = (uint8_t)side;
 	slab->slots = slab->free = k->slots;
 	memset(slab->free_slots, 0xff, words(k->slots) * sizeof(uint64_t));
 	if (k->slots % 64)

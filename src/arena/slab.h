@@ -32,8 +32,8 @@ struct slab {
 	uint64_t free_slots[];    /* a bit a slot */
 };
 
-/* NULL: no memory. *zeroed as of page_heap_alloc. */
-struct slab *slab_new(unsigned arena, size_t class, bool *zeroed);
+/* side: the extent's. NULL: no memory. *zeroed as of page_heap_alloc. */
+struct slab *slab_new(unsigned arena, size_t class, unsigned side, bool *zeroed);
 /* It is that side's from now on. All slots must be free, in both. */
 void slab_take_side(struct slab *slab, unsigned side);
 void slab_delete(struct slab *slab);

@@ -193,7 +193,7 @@ static void *allocate_uncached(size_t class, bool overaligned, struct route rout
 	struct arena *arena = arena_of(route);
 	void *p = NULL;
 
-	if (arena && (overaligned ? bin_refill_aligned(&arena->bins[class], &p, zeroed) :
+	if (arena && (overaligned ? bin_refill_aligned(&arena->bins[class], 0, &p, zeroed) :
 	    bin_refill(&arena->bins[class], 0, &p, 1, zeroed))) {
 		bin_count_allocs(&arena->bins[class], 1);
 		tcache_count_allocated(size_class_size(class));

@@ -60,11 +60,11 @@ static struct {
 	struct link all;
 	size_t granules[STATES]; /* with those of recent */
 	/* Entries by number, from 1: to recent_made they were used. Lists: the last run of
-	 * each length first, and what is unused. recent_lengths: a bit a length, from 1, of
-	 * which there is one. */
+	 * each side and length first, and what is unused. recent_lengths: a bit a length,
+	 * from 1, of which there is one. */
 	struct recent recent[RECENT + 1];
-	uint8_t recent_of[CHUNK_GRANULES + 1], recent_unused, recent_made;
-	mask recent_lengths;
+	uint8_t recent_of[SIDES][CHUNK_GRANULES + 1], recent_unused, recent_made;
+	mask recent_lengths[SIDES];
 	struct decay decay[STATES];
 	char *lowest; /* chunk: the next goes below */
 	AO_t mapped, active, purged, npurges;
@@ -222,15 +222,24 @@ static void heap_init(void)
 	heap.initialized = true;
 }
 
-/* The last of that length, which there is, is not kept any more. */
-static void recent_take(size_t granules)
+/* The side that is to serve one of that: its own, or the next that has any; or SIDES. */
+static unsigned recent_side(unsigned side, size_t granules)
 {
-	unsigned i = heap.recent_of[granules];
+	for (unsigned i = 0; i < SIDES; i++)
+		if (heap.recent_of[(side + i) % SIDES][granules])
+			return (side + i) % SIDES;
+	return SIDES;
+}
+
+/* The last of that, which there is, is not kept any more. */
+static void recent_take(unsigned side, size_t granules)
+{
+	unsigned i = heap.recent_of[side][granules];
 	struct recent *recent = &heap.recent[i];
 
-	heap.recent_of[granules] = recent->next;
+	heap.recent_of[side][granules] = recent->next;
 	if (!recent->next)
-		heap.recent_lengths &= ~mask_run((unsigned)granules - 1, 1);
+		heap.recent_lengths[side] &= ~mask_run((unsigned)granules - 1, 1);
 	recent->chunk = NULL;
 	recent->next = heap.recent_unused;
 	heap.recent_unused = (uint8_t)i;
@@ -240,19 +249,30 @@ static void recent_take(size_t granules)
 /* Make them free in the masks, where they join their neighbours. */
 static void recent_join(void)
 {
-	while (heap.recent_lengths) {
-		size_t n = mask_lowest(heap.recent_lengths) + 1;
-		struct recent *recent = &heap.recent[heap.recent_of[n]];
-		struct chunk *chunk = recent->chunk;
-		mask run = mask_run(recent->first, n);
-		recent_take(n);
-		chunk_update(chunk, chunk->free | run, chunk->state[DIRTY] | run,
-		    chunk->state[MUZZY]);
+	for (unsigned side = 0; side < SIDES; side++) {
+		while (heap.recent_lengths[side]) {
+			size_t n = mask_lowest(heap.recent_lengths[side]) + 1;
+			struct recent *recent = &heap.recent[heap.recent_of[side][n]];
+			struct chunk *chunk = recent->chunk;
+			mask run = mask_run(recent->first, n);
+			recent_take(side, n);
+			chunk_update(chunk, chunk->free | run,
+			    chunk->state[DIRTY] | run, chunk->state[MUZZY]);
+		}
 	}
 }
 
-static void recent_add(struct chunk *chunk, unsigned first, size_t granules)
+/* Of its chunk's granules. */
+static unsigned first_of(const struct extent *extent)
 {
+	return (unsigned)((size_t)(extent->base - extent->chunk->base) / GRANULE);
+}
+
+static void recent_add(const struct extent *extent)
+{
+	size_t granules = extent->size / GRANULE;
+	uint8_t *list = &heap.recent_of[extent->side][granules];
+
 	if (!heap.recent_unused && heap.recent_made < RECENT)
 		heap.recent_unused = ++heap.recent_made;
 	else if (!heap.recent_unused)
@@ -260,9 +280,9 @@ static void recent_add(struct chunk *chunk, unsigned first, size_t granules)
 	unsigned i = heap.recent_unused;
 	struct recent *recent = &heap.recent[i];
 	heap.recent_unused = recent->next;
-	*recent = (struct recent) { chunk, (uint8_t)first, heap.recent_of[granules] };
-	heap.recent_of[granules] = (uint8_t)i;
-	heap.recent_lengths |= mask_run((unsigned)granules - 1, 1);
+	*recent = (struct recent) { extent->chunk, (uint8_t)first_of(extent), *list };
+	*list = (uint8_t)i;
+	heap.recent_lengths[extent->side] |= mask_run((unsigned)granules - 1, 1);
 	heap.granules[DIRTY] += granules;
 }
 
@@ -349,13 +369,17 @@ static struct chunk *find(size_t granules, unsigned *first)
 /* Holds the lock. */
 static bool take(struct extent *extent, size_t granules, bool *zeroed)
 {
-	const struct recent *recent = &heap.recent[heap.recent_of[granules]];
-	struct chunk *chunk = recent->chunk;
-	unsigned first = recent->first;
-	bool is_recent = chunk != NULL;
+	unsigned side = recent_side(extent->side, granules), first;
+	bool is_recent = side != SIDES;
+	struct chunk *chunk;
 
-	if (!is_recent && !(chunk = find(granules, &first)))
+	if (is_recent) {
+		const struct recent *recent = &heap.recent[heap.recent_of[side][granules]];
+		chunk = recent->chunk;
+		first = recent->first;
+	} else if (!(chunk = find(granules, &first))) {
 		return false;
+	}
 	mask run = mask_run(first, granules);
 	*zeroed = !is_recent && !(run & (chunk->state[DIRTY] | chunk->state[MUZZY]));
 	extent->base = chunk->base + first * GRANULE;
@@ -364,7 +388,7 @@ static bool take(struct extent *extent, size_t granules, bool *zeroed)
 	if (!page_map_set(extent))
 		return false;
 	if (is_recent)
-		recent_take(granules);
+		recent_take(side, granules);
 	else
 		chunk_update(chunk, chunk->free & ~run, chunk->state[DIRTY] & ~run,
 		    chunk->state[MUZZY] & ~run);
@@ -384,11 +408,6 @@ bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed)
 	if (unlikely(grew))
 		whale_yield(CHUNK);
 	return done;
-}
-
-static unsigned first_of(const struct extent *extent)
-{
-	return (unsigned)((size_t)(extent->base - extent->chunk->base) / GRANULE);
 }
 
 /* Are the granules that run has free in the masks? Holds the lock. */
@@ -502,7 +521,7 @@ static size_t purge_decayed(uint64_t now)
 static void give(const struct extent *extent, uint64_t now)
 {
 	page_map_clear(extent);
-	recent_add(extent->chunk, first_of(extent), extent->size / GRANULE);
+	recent_add(extent);
 	counter_add_owned(&heap.active, (size_t)0 - extent->size);
 	if (decay_is_due(&heap.decay[DIRTY], now) || setting_ms(&settings.dirty_decay_ms) == 0)
 		purge_decayed(now);

@@ -718,7 +718,7 @@ void *tcache_alloc_aligned(struct tcache *t, size_t class, size_t alignment, boo
 		return object;
 	tcache_enter(t);
 	slow_alloc_event(t);
-	bin_refill_aligned(&t->arena->bins[class], &object, zeroed);
+	bin_refill_aligned(&t->arena->bins[class], t->number, &object, zeroed);
 	return end_miss(t, class, object);
 }
 

@@ -184,7 +184,7 @@ START_TEST(arena_sees_that_a_parcel_brings_what_is_not_its_own)
 	bool zeroed;
 
 	/* Freed by its owner, too: its slab has gone back meanwhile. */
-	slab = slab_new(1, size_class_of(64), &zeroed);
+	slab = slab_new(1, size_class_of(64), 0, &zeroed);
 	slab_take(slab, &p->objects[0], 1);
 	p->arena = 1;
 	p->count = 1;
@@ -363,6 +363,33 @@ START_TEST(page_heap_leaves_kept_runs_alone_where_another_fits)
 	ck_assert_ptr_eq(taken.base, fitting);
 	page_heap_free(&taken);
 	page_heap_free(&extents[2]);
+}
+END_TEST
+
+START_TEST(page_heap_gives_a_side_what_it_had)
+{
+	static struct extent extents[SIDES];
+	char *had[SIDES];
+	bool zeroed;
+
+	for (unsigned i = 0; i < SIDES; i++) {
+		extents[i] = (struct extent) { .class = 1, .arena = 1, .side = (uint8_t)i };
+		ck_assert(page_heap_alloc(&extents[i], 7, &zeroed));
+		had[i] = extents[i].base;
+	}
+	for (unsigned i = 0; i < SIDES; i++)
+		page_heap_free(&extents[i]);
+	for (unsigned i = SIDES; i-- > 0;) {
+		ck_assert(page_heap_alloc(&extents[i], 7, &zeroed));
+		ck_assert_ptr_eq(extents[i].base, had[i]);
+	}
+	/* The heap does not grow for it: what another had is taken, too. */
+	page_heap_free(&extents[1]);
+	extents[1].side = 3;
+	ck_assert(page_heap_alloc(&extents[1], 7, &zeroed));
+	ck_assert_ptr_eq(extents[1].base, had[1]);
+	for (unsigned i = 0; i < SIDES; i++)
+		page_heap_free(&extents[i]);
 }
 END_TEST
 
@@ -620,7 +647,7 @@ END_TEST
 START_TEST(slab_takes_lowest_first_and_purges_only_free_pages)
 {
 	bool zeroed;
-	struct slab *slab = slab_new(1, size_class_of(64), &zeroed);
+	struct slab *slab = slab_new(1, size_class_of(64), 0, &zeroed);
 	void *objects[1024];
 
 	ck_assert_uint_eq(slab_take(slab, objects, 1024), 1024);
@@ -659,7 +686,7 @@ START_TEST(slabs_begin_at_each_colour)
 		void *objects[SLAB_SLOTS_MAX];
 		ck_assert_uint_eq(size_classes[class].colours, n);
 		for (unsigned k = 0; k < n; k++) {
-			struct slab *slab = slabs[k] = slab_new(1, class, &zeroed);
+			struct slab *slab = slabs[k] = slab_new(1, class, 0, &zeroed);
 			char *base = slab->extent.base;
 			unsigned slots = slab_take(slab, objects, SLAB_SLOTS_MAX);
 			ck_assert_uint_eq(slots, size_classes[class].slots);
@@ -697,7 +724,7 @@ START_TEST(slab_gives_cache_lines_that_are_whole)
 	for (size_t class = 1; size_class_size(class) < CACHE_LINE; class++) {
 		size_t size = size_class_size(class), group = size_class_line_group(class);
 		bool zeroed;
-		struct slab *slab = slab_new(1, class, &zeroed);
+		struct slab *slab = slab_new(1, class, 0, &zeroed);
 		static void *all[SLAB_SLOTS_MAX], *objects[16];
 
 		ck_assert_uint_eq(group * size % CACHE_LINE, 0);
@@ -722,7 +749,7 @@ END_TEST
 START_TEST(slab_sees_a_double_free)
 {
 	bool zeroed;
-	struct slab *slab = slab_new(1, size_class_of(64), &zeroed);
+	struct slab *slab = slab_new(1, size_class_of(64), 0, &zeroed);
 	void *object;
 
 	slab_take(slab, &object, 1);
@@ -756,7 +783,7 @@ START_TEST(slabs_take_back_what_is_mixed)
 
 	for (unsigned i = 0; i < SLABS; i++) {
 		void *all[EACH];
-		slabs[i] = slab_new(1, class, &zeroed);
+		slabs[i] = slab_new(1, class, 0, &zeroed);
 		ck_assert_uint_eq(slab_take(slabs[i], all, EACH), EACH);
 		for (unsigned k = 0; k < EACH; k++)
 			objects[k * SLABS + i] = all[k];
@@ -811,6 +838,29 @@ START_TEST(bin_leaves_a_thread_its_own)
 	bin_flush(bin, 2, of_2, 100);
 	bin_purge(bin, os_now_ms(), 0, true);
 	ck_assert_uint_eq(counter_get(&bin->live), 0);
+}
+END_TEST
+
+START_TEST(bin_gives_a_thread_the_slabs_that_it_emptied)
+{
+	enum { OBJECTS = 60, THREADS = 2 };
+	struct bin *bin = &arena_ensure(2)->bins[size_class_of(1024)];
+	static void *objects[THREADS][OBJECTS], *again[OBJECTS];
+
+	bin->empties_max = 2 * OBJECTS;
+	for (unsigned t = 0; t < THREADS; t++)
+		for (unsigned n = 0; n < OBJECTS;)
+			n += bin_refill(bin, t, objects[t] + n, OBJECTS - n, NULL);
+	for (unsigned t = 0; t < THREADS; t++)
+		bin_return(bin, objects[t], OBJECTS);
+	ck_assert_uint_eq(counter_get(&bin->live), 0);
+	for (unsigned t = 0; t < THREADS; t++) {
+		for (unsigned n = 0; n < OBJECTS;)
+			n += bin_refill(bin, t, again + n, OBJECTS - n, NULL);
+		for (unsigned i = 0; i < OBJECTS; i++)
+			ck_assert(is_among(again[i], objects[t], OBJECTS));
+		bin_return(bin, again, OBJECTS);
+	}
 }
 END_TEST
 
@@ -943,6 +993,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_says_truly_what_reads_zero, 0);
 	ADD("page_heap", page_heap_serves_again_what_was_freed_and_joins_it_for_more, 0);
 	ADD("page_heap", page_heap_leaves_kept_runs_alone_where_another_fits, 0);
+	ADD("page_heap", page_heap_gives_a_side_what_it_had, 0);
 	ADD("page_heap", page_heap_describes_one_object_by_its_start, 0);
 	ADD("page_heap", page_heap_resizes_where_it_is, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
@@ -957,6 +1008,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("slab", slab_gives_cache_lines_that_are_whole, 0);
 	ADD("slab", slabs_take_back_what_is_mixed, 0);
 	ADD("slab", slab_sees_a_double_free, SIGABRT);
+	ADD("bin", bin_gives_a_thread_the_slabs_that_it_emptied, 0);
 	ADD("bin", bin_loses_nothing_between_depot_and_slabs, 0);
 	ADD("bin", bin_leaves_a_thread_its_own, 0);
 	ADD("bin", bin_keeps_the_empty_slabs_that_it_missed, 0);
