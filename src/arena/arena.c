@@ -207,7 +207,7 @@ void arena_reset(struct arena *arena)
 				bin_reset_slab(&arena->bins[class], p);
 		}
 	while ((whale = whale_any_of(arena->id)))
-		whale_free(whale);
+		whale_free(whale, 0);
 	lock_release(&arena->drain_lock);
 }
 

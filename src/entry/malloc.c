@@ -206,7 +206,7 @@ static void *allocate_whale(size_t size, size_t alignment, struct route route,
 {
 	struct arena *arena = arena_of(route);
 	void *p = arena ? whale_alloc(size ? size : 1,
-	    alignment > GRANULE ? alignment : GRANULE, arena->id, zeroed) : NULL;
+	    alignment > GRANULE ? alignment : GRANULE, arena->id, tcache_side(), zeroed) : NULL;
 
 	if (p)
 		tcache_count_allocated(whale_size(p));
@@ -315,7 +315,7 @@ static unsigned entry_to_free(void *p)
 	size_t size = whale_size(p);
 	if (size == 0)
 		misuse_of_free(p);
-	whale_free(p);
+	whale_free(p, tcache_side());
 	tcache_count_freed(size);
 	background_ask();
 	return 0;

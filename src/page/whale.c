@@ -100,9 +100,25 @@ static struct whale *split(struct whale *w, size_t keep)
 	return rest;
 }
 
+static bool is_cut(const struct whale *w, size_t size)
+{
+	return w->mapped - size > size / 8;
+}
+
+/* Is a to serve rather than b? What need not be cut; where both are alike, what that side
+ * freed, and of that the smaller. */
+static bool is_better(const struct whale *a, const struct whale *b, size_t size, unsigned side)
+{
+	bool is_own = a->extent.side == side;
+
+	if (is_cut(a, size) != is_cut(b, size))
+		return is_cut(b, size);
+	return is_own != (b->extent.side == side) ? is_own : a->mapped < b->mapped;
+}
+
 /* The cached whale that fits best, cut to size by cache_take: what is freed in any sizes
  * serves any others, without a page fault. Hold the lock. */
-static struct whale *cache_best(size_t size, size_t alignment)
+static struct whale *cache_best(size_t size, size_t alignment, unsigned side)
 {
 	struct whale *best = NULL;
 
@@ -110,7 +126,7 @@ static struct whale *cache_best(size_t size, size_t alignment)
 		struct whale *w = container_of(l, struct whale, link);
 		if (w->mapped < size || ((uintptr_t)w->extent.base & (alignment - 1)))
 			continue;
-		if (!best || w->mapped < best->mapped)
+		if (!best || is_better(w, best, size, side))
 			best = w;
 	}
 	return best;
@@ -118,7 +134,7 @@ static struct whale *cache_best(size_t size, size_t alignment)
 
 static struct whale *cache_take(struct whale *best, size_t size)
 {
-	if (!best || (best->mapped - size > size / 8 && !split(best, size)))
+	if (!best || (is_cut(best, size) && !split(best, size)))
 		return NULL;
 	cache_remove(best);
 	if (stats.cached_bytes < least_cached)
@@ -418,10 +434,11 @@ static struct whale *whale_new(size_t size, size_t alignment)
 }
 
 /* It is a live one of that arena from now on. False: no memory, it is gone. */
-static bool begin(struct whale *w, size_t size, unsigned arena)
+static bool begin(struct whale *w, size_t size, unsigned arena, unsigned side)
 {
 	w->extent.size = size;
 	w->extent.arena = (uint16_t)arena;
+	w->extent.side = (uint8_t)side;
 	w->purged = false;
 	lock_acquire(&whale_lock);
 	bool known = page_map_set(&w->extent);
@@ -438,13 +455,14 @@ static bool begin(struct whale *w, size_t size, unsigned arena)
 	return known;
 }
 
-void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
+void *whale_alloc(size_t size, size_t alignment, unsigned arena, unsigned side,
+    bool *zeroed)
 {
 	if (size > SIZE_MAX_ALLOWED)
 		return NULL;
 	size = round_up(size, GRANULE);
 	lock_acquire(&whale_lock);
-	struct whale *w = cache_take(cache_best(size, alignment), size);
+	struct whale *w = cache_take(cache_best(size, alignment, side), size);
 	stats.hits += w != NULL;
 	lock_release(&whale_lock);
 	if (!w)
@@ -452,7 +470,7 @@ void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed)
 	if (!w)
 		return NULL;
 	*zeroed = w->purged;
-	return begin(w, size, arena) ? w->extent.base : NULL;
+	return begin(w, size, arena, side) ? w->extent.base : NULL;
 }
 
 static struct whale *whale_of(const void *p)
@@ -570,7 +588,7 @@ size_t whale_purge(bool all)
 	return total;
 }
 
-void whale_free(void *p)
+void whale_free(void *p, unsigned side)
 {
 	lock_acquire(&whale_lock);
 	struct whale *w = whale_of(p);
@@ -581,6 +599,7 @@ void whale_free(void *p)
 	page_map_clear(&w->extent);
 	count(w, -1);
 	list_remove(&w->link);
+	w->extent.side = (uint8_t)side;
 	w->freed_ms = os_now_ms();
 	if (flag_load(&settings.layers) >> LAYER_WHALE & 1 &&
 	    setting_ms(&settings.dirty_decay_ms) != 0) {
@@ -701,20 +720,21 @@ static bool move_to(struct whale *w, size_t size, char *place)
 static char *copy_to_cached(struct whale *w, size_t size, bool zero)
 {
 	size_t old_size = w->extent.size;
+	unsigned side = w->extent.side;
 
 	if (size <= w->mapped || size - w->mapped < w->mapped / COPIED_SHARE)
 		return NULL;
 	lock_acquire(&whale_lock);
-	struct whale *best = cache_best(size, GRANULE);
+	struct whale *best = cache_best(size, GRANULE, side);
 	struct whale *copy = best && !best->purged ? cache_take(best, size) : NULL;
 	stats.hits += copy != NULL;
 	lock_release(&whale_lock);
-	if (!copy || !begin(copy, size, w->extent.arena))
+	if (!copy || !begin(copy, size, w->extent.arena, side))
 		return NULL;
 	memcpy(copy->extent.base, w->extent.base, old_size);
 	if (zero)
 		memset(copy->extent.base + old_size, 0, size - old_size);
-	whale_free(w->extent.base);
+	whale_free(w->extent.base, side);
 	return copy->extent.base;
 }
 

@@ -37,10 +37,12 @@ static inline size_t whale_room(size_t live, size_t peak, size_t wanted)
 }
 
 /* size: any over 0; alignment: a power of two, GRANULE at least; arena: whose it
- * counts as, 0: nobody's. *zeroed: does it read zero? NULL: no memory. */
-void *whale_alloc(size_t size, size_t alignment, unsigned arena, bool *zeroed);
+ * counts as, 0: nobody's; side: the caller's (struct extent). *zeroed: does it read zero?
+ * NULL: no memory. */
+void *whale_alloc(size_t size, size_t alignment, unsigned arena, unsigned side,
+    bool *zeroed);
 /* p must be what whale_alloc gave; anything else is reported and aborts. */
-void whale_free(void *p);
+void whale_free(void *p, unsigned side);
 /* Usable bytes; 0 where no whale starts at p. */
 size_t whale_size(const void *p);
 /* Grow or shrink, in place or (may_move) by moving pages; NULL: not possible

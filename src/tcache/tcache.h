@@ -177,6 +177,12 @@ ALWAYS_INLINE bool tcache_push(struct tcache *t, size_t class, void *object)
 	return true;
 }
 
+/* The calling thread's, for what goes past the arenas. */
+static inline unsigned tcache_side(void)
+{
+	return tcache_self->number % SIDES;
+}
+
 /* Where a caller is remembered, if it is. */
 ALWAYS_INLINE struct caller *tcache_caller(struct tcache *t, const void *address)
 {

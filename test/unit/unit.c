@@ -470,21 +470,39 @@ START_TEST(whale_cache_serves_again_and_decays)
 {
 	struct whale_stats stats;
 	bool zeroed;
-	char *p = whale_alloc(3 * MiB / 2, GRANULE, 0, &zeroed);
+	char *p = whale_alloc(3 * MiB / 2, GRANULE, 0, 0, &zeroed);
 
 	ck_assert(zeroed);
 	ck_assert_uint_eq(whale_size(p), 3 * MiB / 2);
 	ck_assert_uint_eq(whale_size(p + GRANULE), 0);
 	memset(p, 7, 3 * MiB / 2);
-	whale_free(p);
+	whale_free(p, 0);
 	ck_assert_uint_eq(whale_size(p), 0);
-	ck_assert_ptr_eq(whale_alloc(3 * MiB / 2, GRANULE, 0, &zeroed), p);
+	ck_assert_ptr_eq(whale_alloc(3 * MiB / 2, GRANULE, 0, 0, &zeroed), p);
 	ck_assert(!zeroed);
-	whale_free(p);
+	whale_free(p, 0);
 	ck_assert_uint_gt(whale_purge(true), 0);
 	whale_stats(&stats);
 	ck_assert_uint_eq(stats.cached_bytes, 0);
 	ck_assert_uint_eq(stats.live, 0);
+}
+END_TEST
+
+START_TEST(whale_cache_gives_a_side_what_it_had)
+{
+	void *held[3]; /* the one between keeps the others apart */
+	bool zeroed;
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_ptr_nonnull(held[i] = whale_alloc(MiB / 2, GRANULE, 0, 0, &zeroed));
+	whale_free(held[0], 1);
+	whale_free(held[2], 2);
+	ck_assert_ptr_eq(whale_alloc(MiB / 2, GRANULE, 0, 1, &zeroed), held[0]);
+	/* No more is mapped for it. */
+	ck_assert_ptr_eq(whale_alloc(MiB / 2, GRANULE, 0, 1, &zeroed), held[2]);
+	for (int i = 0; i < 3; i++)
+		whale_free(held[i], 0);
+	whale_purge(true);
 }
 END_TEST
 
@@ -495,9 +513,9 @@ static void allocate_and_free_whales(void)
 	bool zeroed;
 
 	for (int i = 0; i < 4; i++)
-		ck_assert_ptr_nonnull(held[i] = whale_alloc(2 * MiB, GRANULE, 0, &zeroed));
+		ck_assert_ptr_nonnull(held[i] = whale_alloc(2 * MiB, GRANULE, 0, 0, &zeroed));
 	for (int i = 0; i < 4; i++)
-		whale_free(held[i]);
+		whale_free(held[i], 0);
 }
 
 START_TEST(whale_cache_keeps_what_it_missed)
@@ -560,8 +578,8 @@ START_TEST(whales_use_address_space_again)
 		unsigned r = (unsigned)rand_r(&seed);
 		char **place = &held[r % 16];
 		if (*place)
-			whale_free(*place);
-		*place = whale_alloc(MiB + r / 16 % (8 * MiB), GRANULE, 0, &zeroed);
+			whale_free(*place, 0);
+		*place = whale_alloc(MiB + r / 16 % (8 * MiB), GRANULE, 0, 0, &zeroed);
 		ck_assert_ptr_nonnull(*place);
 		if (!lowest || *place < lowest)
 			lowest = *place;
@@ -573,14 +591,14 @@ START_TEST(whales_use_address_space_again)
 	ck_assert_uint_lt((size_t)(highest - lowest), 2 * GiB);
 	for (int i = 0; i < 16; i++)
 		if (held[i])
-			whale_free(held[i]);
+			whale_free(held[i], 0);
 }
 END_TEST
 
 START_TEST(whale_keeps_its_contents_when_it_grows)
 {
 	bool zeroed;
-	char *p = whale_alloc(2 * MiB, GRANULE, 0, &zeroed);
+	char *p = whale_alloc(2 * MiB, GRANULE, 0, 0, &zeroed);
 
 	memset(p, 3, 2 * MiB);
 	char *grown = whale_resize(p, 40 * MiB, true, true);
@@ -591,7 +609,7 @@ START_TEST(whale_keeps_its_contents_when_it_grows)
 		ck_assert_int_eq(grown[i], 0);
 	ck_assert_ptr_eq(whale_resize(grown, 5 * MiB, false, false), grown);
 	ck_assert_uint_eq(whale_size(grown), 5 * MiB);
-	whale_free(grown);
+	whale_free(grown, 0);
 }
 END_TEST
 
@@ -604,7 +622,7 @@ START_TEST(a_whale_grows_at_the_expense_of_the_cache)
 
 	allocate_and_free_whales();
 	allocate_and_free_whales();
-	char *p = whale_alloc(3 * MiB / 2, GRANULE, 0, &zeroed);
+	char *p = whale_alloc(3 * MiB / 2, GRANULE, 0, 0, &zeroed);
 	whale_stats(&before);
 	ck_assert_uint_gt(before.cached_bytes, 4 * MiB);
 	/* By a tenth: not worth the copy. To 2 MiB and more: it is. */
@@ -627,7 +645,7 @@ START_TEST(a_whale_grows_at_the_expense_of_the_cache)
 	whale_stats(&after);
 	ck_assert_uint_eq(after.live_bytes, 12 * MiB);
 	ck_assert_uint_eq(after.cached_bytes, 0);
-	whale_free(p);
+	whale_free(p, 0);
 	whale_purge(true);
 }
 END_TEST
@@ -637,9 +655,9 @@ START_TEST(whale_alignment_holds)
 	bool zeroed;
 
 	for (size_t alignment = GRANULE; alignment <= 64 * MiB; alignment *= 2) {
-		char *p = whale_alloc(100, alignment, 0, &zeroed);
+		char *p = whale_alloc(100, alignment, 0, 0, &zeroed);
 		ck_assert_uint_eq((uintptr_t)p % alignment, 0);
-		whale_free(p);
+		whale_free(p, 0);
 	}
 }
 END_TEST
@@ -997,6 +1015,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("page_heap", page_heap_describes_one_object_by_its_start, 0);
 	ADD("page_heap", page_heap_resizes_where_it_is, 0);
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
+	ADD("whale", whale_cache_gives_a_side_what_it_had, 0);
 	ADD("whale", whale_cache_keeps_what_it_missed, 0);
 	ADD("whale", whale_cache_makes_room_for_the_heap, 0);
 	ADD("whale", whales_use_address_space_again, 0);
