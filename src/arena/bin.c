@@ -166,8 +166,8 @@ static unsigned take_from_others(struct bin *bin, unsigned cache, bool all, void
 {
 	unsigned got = 0;
 
-	for (unsigned i = 1; got == 0 && i < DEPOT_SIDES; i++) {
-		struct depot *depot = &bin->depots[(cache + i) % DEPOT_SIDES];
+	for (unsigned i = 1; got == 0 && i < SIDES; i++) {
+		struct depot *depot = &bin->depots[(cache + i) % SIDES];
 		if (all || depot->own_use == 0)
 			got = depot_take(depot, objects, n);
 	}
@@ -179,7 +179,7 @@ static unsigned take_from_others(struct bin *bin, unsigned cache, bool all, void
  * objects would be too much memory left alone. */
 static unsigned depots_take(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
-	struct depot *own = &bin->depots[cache % DEPOT_SIDES];
+	struct depot *own = &bin->depots[cache % SIDES];
 
 	if (bin_depot_objects(bin) == 0)
 		return 0;
@@ -403,28 +403,31 @@ static void depot_age(struct bin *bin, struct depot *depot, bool all)
 	depot->idle = depot->count;
 }
 
-/* More than bytes, and than that share of what lives? */
-static bool has_room(const struct bin *bin, size_t bytes, unsigned share)
+/* Have so many slabs room for more than bytes, and than that share of what lives? */
+static bool has_room(const struct bin *bin, size_t slabs, size_t bytes, unsigned share)
 {
-	size_t live = counter_get(&bin->live);
-	size_t room = counter_get(&bin->slabs) * size_classes[bin->class].slots - live;
+	size_t slots = slabs * size_classes[bin->class].slots, live = counter_get(&bin->live);
+	/* Without the lock they may not be of one moment. */
+	size_t room = slots > live ? slots - live : 0;
 
 	return room * share > live && room * size_class_size(bin->class) > bytes;
 }
 
 bool bin_is_draining(const struct bin *bin)
 {
-	return has_room(bin, DRAIN_BYTES, 1);
+	return has_room(bin, counter_get(&bin->slabs), DRAIN_BYTES, 1);
 }
 
 bool bin_is_sparse(const struct bin *bin)
 {
-	return has_room(bin, SPARSE_BYTES, SPARSE_SHARE);
+	size_t slabs = counter_get(&bin->slabs), empties = counter_get(&bin->empties);
+
+	return slabs > empties + 1 && has_room(bin, slabs - empties, SPARSE_BYTES, SPARSE_SHARE);
 }
 
 bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
-	struct depot *depot = &bin->depots[cache % DEPOT_SIDES];
+	struct depot *depot = &bin->depots[cache % SIDES];
 
 	lock_acquire(&bin->lock);
 	counter_add_owned(&bin->flushes, 1);
@@ -452,14 +455,14 @@ bool bin_return(struct bin *bin, void **objects, unsigned n)
 bool bin_return_all(struct bin *bin, unsigned cache, void **objects, unsigned n)
 {
 	lock_acquire(&bin->lock);
-	depot_age(bin, &bin->depots[cache % DEPOT_SIDES], true);
+	depot_age(bin, &bin->depots[cache % SIDES], true);
 	return_locked(bin, objects, n);
 	return release_lock(bin);
 }
 
 void bin_rest(struct bin *bin, unsigned cache)
 {
-	struct depot *depot = &bin->depots[cache % DEPOT_SIDES];
+	struct depot *depot = &bin->depots[cache % SIDES];
 
 	if (AO_int_load(&depot->count) == 0)
 		return;
@@ -517,7 +520,7 @@ bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all)
 	if (!counter_get(&bin->slabs) || (decay_ms < 0 && !all))
 		return false;
 	lock_acquire(&bin->lock);
-	for (unsigned i = 0; i < DEPOT_SIDES; i++)
+	for (unsigned i = 0; i < SIDES; i++)
 		depot_age(bin, &bin->depots[i], all);
 	/* Early: what an empty slab holds decays in the page heap once more. */
 	release_empties(bin, now_ms, age_ms / 8);
@@ -560,7 +563,7 @@ bool bin_holds(struct bin *bin, const void *object)
 	bool found = false;
 
 	lock_acquire(&bin->lock);
-	for (unsigned side = 0; side < DEPOT_SIDES; side++)
+	for (unsigned side = 0; side < SIDES; side++)
 		for (unsigned i = 0; i < bin->depots[side].count; i++)
 			found |= bin->depots[side].objects[i] == object;
 	lock_release(&bin->lock);
@@ -585,7 +588,7 @@ void bin_reset_slab(struct bin *bin, const void *base)
 void bin_reset(struct bin *bin)
 {
 	lock_acquire(&bin->lock);
-	for (unsigned i = 0; i < DEPOT_SIDES; i++) {
+	for (unsigned i = 0; i < SIDES; i++) {
 		AO_int_store(&bin->depots[i].count, 0);
 		bin->depots[i].idle = 0;
 	}

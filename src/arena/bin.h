@@ -3,7 +3,7 @@
  *
  *   depots  pointers that full thread caches gave up, as they were; a thread
  *           that misses takes them from here. No slab is touched. A thread has its
- *           side, by the number of its cache, and what it gave up comes back to it, not
+ *           side (page_map.h), and what it gave up comes back to it, not
  *           to the processor of another; from the other sides it takes where its own has
  *           none, but from one that allocates what it frees only when no slab has room.
  *   slabs   with room, in buckets by how much: the fullest serve first, so that
@@ -19,8 +19,6 @@
 #include "arena/slab.h"
 #include "base/lock.h"
 
-#define DEPOT_SIDES 4u
-
 /* count pointers at objects, with room for more. idle is the lowest count since the last
  * pass of the background thread. */
 struct depot {
@@ -34,7 +32,7 @@ struct bin {
 	struct lock lock;
 	uint16_t arena;
 	uint8_t class;
-	struct depot depots[DEPOT_SIDES];
+	struct depot depots[SIDES];
 	struct link buckets[SLAB_SIDES][SLAB_BUCKETS]; /* 0: fewest free slots */
 	struct link aligned;               /* slabs with room of ALIGNED_SIDE */
 	struct link empty;                 /* slabs with no live slot */
@@ -61,7 +59,7 @@ unsigned bin_refill(struct bin *bin, unsigned cache, void **objects, unsigned n,
  * of which no other thread has part. 0: none at hand. n: as of slab_take_lines. */
 unsigned bin_refill_lines(struct bin *bin, unsigned cache, void **objects, unsigned n);
 /* An object aligned as the class's size is, also where slabs have colours. False: no
- * memory. */
+ * memory. cache: as for all of these, the number of the caller's. */
 bool bin_refill_aligned(struct bin *bin, unsigned cache, void **object, bool *zeroed);
 /* Objects of this bin back from a thread: to its depot while that has room, else
  * to their slabs. Reports misuse and aborts. True: enough became free to call
@@ -70,7 +68,7 @@ bool bin_flush(struct bin *bin, unsigned cache, void **objects, unsigned n);
 /* Is more than half of what the slabs hold free, and much? What rests in stacks and depots
  * then keeps slabs that would else be empty. By a look without the lock. */
 bool bin_is_draining(const struct bin *bin);
-/* Is much free in its slabs, for what lives? The same way. */
+/* Is much free in slabs that are in part used, for what lives? The same way. */
 bool bin_is_sparse(const struct bin *bin);
 /* The thread with the cache of that number had no use for the class for a while: what lay
  * idle in its depot since the last call or bin_purge goes to its slabs. */
@@ -106,7 +104,7 @@ static inline size_t bin_depot_objects(const struct bin *bin)
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; i < DEPOT_SIDES; i++)
+	for (unsigned i = 0; i < SIDES; i++)
 		n += AO_int_load((const volatile unsigned *)&bin->depots[i].count);
 	return n;
 }

@@ -5,7 +5,8 @@
  * object that comes back twice, or was none, is seen.
  *
  * The lock of the slab's bin guards everything but extent, which does not
- * change while the slab lives, but where the program resizes an L2.5 object: a slab of one
+ * change while the slab lives, but for its side where it is taken empty, under the lock,
+ * and where the program resizes an L2.5 object: a slab of one
  * slot, so that it is the owner's.
  */
 #ifndef HAK_ARENA_SLAB_H

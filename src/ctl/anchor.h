@@ -6,7 +6,8 @@
  * nothing for it.
  *
  * All structures that it leads to are those of the build that hakctl is of: version
- * and sizes say so. SEGMENT_VERSION changes with the layout of any of them.
+ * and sizes say so. SEGMENT_VERSION changes with the layout of any of them and with the
+ * table of classes.
  */
 #ifndef HAK_CTL_ANCHOR_H
 #define HAK_CTL_ANCHOR_H

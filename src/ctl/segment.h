@@ -23,7 +23,7 @@
 #define SEGMENT_MEMFD "hakmem"  /* its name; /proc/PID/task/TID/fd shows it */
 #define SEGMENT_THREAD "hakmem" /* the background thread's */
 #define SEGMENT_MAGIC "hakmem\n\0"
-#define SEGMENT_VERSION 4u
+#define SEGMENT_VERSION 5u
 #define SEGMENT_HEADER 4096u
 #define SEGMENT_REPLY (24u * 1024)
 

@@ -8,9 +8,9 @@
  *
  * dirty and muzzy are subsets of free and disjoint; a free granule in neither
  * reads zero and has no memory. Runs freed last are kept aside, whole, for who asks for
- * as many granules, of the same side first; they go into the masks, where they join their neighbours, before
- * anything else looks there. One lock guards all of it; under it only the
- * page map's and the metadata's may be taken.
+ * as many granules, of the same side first; they go into the masks, where they join their
+ * neighbours, before anything else looks there. One lock guards all of it; under it only
+ * the page map's and the metadata's may be taken.
  */
 #ifndef HAK_PAGE_PAGE_HEAP_H
 #define HAK_PAGE_PAGE_HEAP_H
@@ -34,7 +34,7 @@ extern struct lock page_heap_lock; /* for fork */
 
 /* Fills base, size and chunk of extent; then its arena and class, which are the
  * caller's as its side is, go into the page map. Prefers dirty memory, so that the heap
- * stays small, and what that side freed last. *zeroed: does it read zero? False: no memory. */
+ * stays small, and of that what the side had. *zeroed: does it read zero? False: no memory. */
 bool page_heap_alloc(struct extent *extent, size_t granules, bool *zeroed);
 /* Make extent longer where it is; its class may be another by then. False: what follows
  * is not free. *zeroed: does what came read zero? */

@@ -36,9 +36,9 @@
 #endif
 #define LG_PAGE_MAP (ADDRESS_BITS - LG_GRANULE)
 
-/* Threads are of so many sides, by the numbers of their caches. What one of a side let go
- * of goes to that side again where there is a choice: its lines are in the caches of that
- * processor, and from there to another they may take longer than from memory. */
+/* Threads are of so many sides, by the numbers of their caches. What one of a side had goes
+ * to that side again where there is a choice: its lines are in the caches of that processor,
+ * most likely, and from there to another they may take longer than from memory. */
 #define SIDES 4u
 
 /* A run of granules in use, or a whale. page/ fills all but what it says. */
@@ -48,7 +48,7 @@ struct extent {
 	struct chunk *chunk; /* NULL: a whale */
 	uint16_t arena;
 	uint8_t class;
-	uint8_t side;        /* below SIDES: of who has it or had it last */
+	uint8_t side;        /* below SIDES: of who took it; of a cached whale, who freed it */
 };
 
 struct page_map {

@@ -16,6 +16,9 @@
 /* What lay in it for so long rests: in programs that use whales all the time the next would
  * have taken it. */
 #define RESTS_MS 20u
+/* What a side freed serves it first, if it is no more than so many times as large as what
+ * another did. */
+#define SIDE_SHARE 4u
 /* A page fault takes the time of copying so many pages. */
 #define COPIED_SHARE 4u
 /* Unmapped places that are remembered. */
@@ -105,15 +108,16 @@ static bool is_cut(const struct whale *w, size_t size)
 	return w->mapped - size > size / 8;
 }
 
-/* Is a to serve rather than b? What need not be cut; where both are alike, what that side
- * freed, and of that the smaller. */
+/* Is a to serve rather than b? What need not be cut; where both are alike, and neither much
+ * larger, what that side freed; or the smaller. */
 static bool is_better(const struct whale *a, const struct whale *b, size_t size, unsigned side)
 {
 	bool is_own = a->extent.side == side;
+	bool is_like = a->mapped / SIDE_SHARE <= b->mapped && b->mapped / SIDE_SHARE <= a->mapped;
 
 	if (is_cut(a, size) != is_cut(b, size))
 		return is_cut(b, size);
-	return is_own != (b->extent.side == side) ? is_own : a->mapped < b->mapped;
+	return is_like && is_own != (b->extent.side == side) ? is_own : a->mapped < b->mapped;
 }
 
 /* The cached whale that fits best, cut to size by cache_take: what is freed in any sizes

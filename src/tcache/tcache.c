@@ -151,9 +151,6 @@ static void give_oldest(struct tcache *t, size_t class, size_t n,
     bool (*give)(struct bin *, unsigned, void **, unsigned))
 {
 	struct cache_bin *b = &t->bins[class];
-
-	if (n == 0)
-		return;
 	void **head = t->heads[class], **bottom = &b->slots[b->capacity + 1];
 	size_t kept = (size_t)(bottom - head) - n;
 	t->ask_background |= give(&t->arena->bins[class], t->number, bottom - n, (unsigned)n);
@@ -165,7 +162,8 @@ static void give_oldest(struct tcache *t, size_t class, size_t n,
 
 static void flush_oldest(struct tcache *t, size_t class, size_t n)
 {
-	give_oldest(t, class, n, bin_flush);
+	if (n > 0)
+		give_oldest(t, class, n, bin_flush);
 }
 
 /* Whole cache lines: no other thread may write beside it. */
@@ -393,7 +391,7 @@ static void collect_step(struct tcache *t)
 		else
 			flush_oldest(t, class, count(t, class));
 		bin_rest(bin, t->number);
-	} else if (b->slots && bin_is_sparse(bin)) {
+	} else if (b->slots && class < CLASS_L25 && bin_is_sparse(bin)) {
 		give_oldest(t, class, count(t, class), bin_return_all);
 	}
 	b->seen_head = t->heads[class];
@@ -778,8 +776,10 @@ void tcache_free_to(struct tcache *t, void *object, unsigned entry)
 		free_remote(t, object, entry);
 	} else {
 		tcache_enter(t);
-		slow_event(t);
+		/* First: a double free shows by what is on top, and the event may empty
+		 * the stack. */
 		push_slow(t, entry % CLASSES, object);
+		slow_event(t);
 		tcache_leave(t);
 	}
 	ask_if_due(t);

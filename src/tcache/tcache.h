@@ -81,7 +81,7 @@ struct tcache {
 	AO_t allocs[CLASSES]; /* served by the fast path: hits */
 	struct cache_bin bins[CLASSES];
 	struct arena *arena;
-	unsigned number;      /* of all caches made; it has its side of bins by that */
+	unsigned number;      /* of all caches made; its side (page_map.h) by that */
 	bool is_bound;        /* to arena: the program chose it */
 	bool is_off;          /* thread.tcache.enabled is false */
 	size_t class_max;     /* the largest class that is cached */

@@ -6,9 +6,11 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/options.h"
@@ -816,6 +818,40 @@ START_TEST(a_sparse_class_in_use_is_gathered_in_fewer_slabs)
 }
 END_TEST
 
+/* The free that finds it may be the one that gathers: at whichever event that is. */
+START_TEST(a_double_free_shows_where_a_sparse_class_is_gathered)
+{
+	enum { FILLED = 4000, VISIT = 8 * (CLASS_WHALE - 1) };
+	static void *p[FILLED], *events[VISIT];
+
+	for (int i = 0; i < FILLED; i++)
+		p[i] = hak_malloc(640);
+	for (int i = 0; i < FILLED; i++)
+		if (i % 4)
+			hak_free(p[i]);
+	for (int i = 0; i < VISIT; i++) {
+		pid_t child = fork();
+		int status;
+		if (child == 0) {
+			void *volatile x = hak_malloc(640);
+			close(STDERR_FILENO);
+			signal(SIGABRT, SIG_DFL);
+			hak_free(x);
+			hak_free(x);
+			_exit(0);
+		}
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+		/* Past the stack, so one event. */
+		events[i] = hak_aligned_alloc(512, 512);
+	}
+	for (int i = 0; i < VISIT; i++)
+		hak_free(events[i]);
+	for (int i = 0; i < FILLED; i += 4)
+		hak_free(p[i]);
+}
+END_TEST
+
 /* Tiny slabs begin at colours; GLib's slices ask for 496 bytes at multiples of 512. */
 START_TEST(small_objects_of_large_alignment_take_no_more)
 {
@@ -1226,6 +1262,7 @@ int main(void)
 	ADD(batches_that_fit_a_stack_are_served_by_it);
 	ADD(a_class_that_drains_keeps_few_slabs);
 	ADD(a_sparse_class_in_use_is_gathered_in_fewer_slabs);
+	ADD(a_double_free_shows_where_a_sparse_class_is_gathered);
 	ADD(what_an_idle_class_has_in_its_depot_goes_home);
 	ADD(small_objects_of_large_alignment_take_no_more);
 	ADD(stacks_grow_no_further_than_they_may);
