@@ -91,10 +91,9 @@ bool bin_holds(struct bin *bin, const void *object);
 void bin_reset_slab(struct bin *bin, const void *base);
 void bin_reset(struct bin *bin);
 
-/* One pass of ageing, by that decay time: what lay idle in the depots goes to its slabs, empty slabs
- * to the page heap, the pages of slabs that no slot came back to for a while to
- * the system. all: without waiting. Returns true while something is left to
- * age. */
+/* One pass of ageing, by that decay time: what lay idle in the depots goes to its slabs,
+ * empty slabs to the page heap, the pages of slabs that no slot came back to for a while to
+ * the system. all: without waiting. Returns true while something is left to age. */
 bool bin_purge(struct bin *bin, uint64_t now_ms, ssize_t decay_ms, bool all);
 
 /* Bytes free in slabs, by a look without the lock. */

@@ -48,9 +48,9 @@ struct lock whale_lock = LOCK_INITIALIZER;
 static struct link cache = { &cache, &cache };
 static struct link alive = { &alive, &alive };
 static struct whale_owner owners[ARENAS_LIMIT + 1];
-/* Where to map: all mappings so far, and those about to be made, lie above frontier, next to each other so that
- * the system merges them; what was unmapped above it is in gaps, to be used again:
- * the maps of pages grow with the address space that was ever used. */
+/* Where to map: all mappings so far, and those about to be made, lie above frontier, next to
+ * each other so that the system merges them; what was unmapped above it is in gaps, to be
+ * used again: the maps of pages grow with the address space that was ever used. */
 static char *frontier;
 static struct gap {
 	char *base;

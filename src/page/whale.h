@@ -1,7 +1,8 @@
 /*
  * Whales: objects over 1 MiB, a mapping each. Freed ones are cached a while, bounded in
- * bytes and time, and serve others whole, cut or (their pages) moved together. One lock guards the cache and the
- * counters; under it only the page map's and the metadata's may be taken.
+ * bytes and time, and serve others whole, cut or (their pages) moved together. One lock
+ * guards the cache and the counters; under it only the page map's and the metadata's may be
+ * taken.
  */
 #ifndef HAK_PAGE_WHALE_H
 #define HAK_PAGE_WHALE_H

@@ -198,7 +198,8 @@ struct tcache *tcache_get(void);
 /* The calling thread's for that arena, made if need be; NULL: none. */
 struct tcache *tcache_for(struct arena *arena);
 
-/* What free does when the stack did not serve. class < CLASS_WHALE; entry: the object's in the page map. */
+/* What free does when the stack did not serve. class < CLASS_WHALE; entry: the object's in
+ * the page map. */
 void tcache_free_slow(void *object, unsigned entry);
 /* The same by a cache of the caller's choice, which is the calling thread's or
  * used by no other now. */
