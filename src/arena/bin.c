@@ -231,13 +231,22 @@ static struct slab *empty_slab(struct bin *bin, unsigned side, unsigned cache, b
 	return slab;
 }
 
+/* Slots that are free, if all that lives is in so many slabs. */
+static size_t room_in(const struct bin *bin, size_t slabs)
+{
+	size_t slots = slabs * size_classes[bin->class].slots, live = counter_get(&bin->live);
+
+	/* Without the lock they may not be of one moment. */
+	return slots > live ? slots - live : 0;
+}
+
 /* Is there so much room in slabs that the other side's must serve? */
 static bool must_share(const struct bin *bin)
 {
-	size_t slots = counter_get(&bin->slabs) * size_classes[bin->class].slots;
-	size_t room = slots - counter_get(&bin->live);
+	size_t slabs = counter_get(&bin->slabs), slots = size_classes[bin->class].slots;
+	size_t room = room_in(bin, slabs);
 
-	return room > size_classes[bin->class].slots && room > slots / ROOM_SHARE;
+	return room > slots && room > slabs * slots / ROOM_SHARE;
 }
 
 static struct slab *slab_with_room(struct bin *bin, unsigned cache, bool *zeroed)
@@ -406,11 +415,10 @@ static void depot_age(struct bin *bin, struct depot *depot, bool all)
 /* Have so many slabs room for more than bytes, and than that share of what lives? */
 static bool has_room(const struct bin *bin, size_t slabs, size_t bytes, unsigned share)
 {
-	size_t slots = slabs * size_classes[bin->class].slots, live = counter_get(&bin->live);
-	/* Without the lock they may not be of one moment. */
-	size_t room = slots > live ? slots - live : 0;
+	size_t room = room_in(bin, slabs);
 
-	return room * share > live && room * size_class_size(bin->class) > bytes;
+	return room * share > counter_get(&bin->live) &&
+	    room * size_class_size(bin->class) > bytes;
 }
 
 bool bin_is_draining(const struct bin *bin)
@@ -599,8 +607,5 @@ void bin_reset(struct bin *bin)
 
 size_t bin_free_bytes(const struct bin *bin)
 {
-	size_t slots = counter_get(&bin->slabs) * size_classes[bin->class].slots;
-	size_t live = counter_get(&bin->live);
-
-	return slots > live ? (slots - live) * size_class_size(bin->class) : 0;
+	return room_in(bin, counter_get(&bin->slabs)) * size_class_size(bin->class);
 }

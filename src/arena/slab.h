@@ -6,8 +6,8 @@
  *
  * The lock of the slab's bin guards everything but extent, which does not
  * change while the slab lives, but for its side where it is taken empty, under the lock,
- * and where the program resizes an L2.5 object: a slab of one
- * slot, so that it is the owner's.
+ * and where the program resizes an L2.5 object: a slab of one slot, so that it is the
+ * owner's.
  */
 #ifndef HAK_ARENA_SLAB_H
 #define HAK_ARENA_SLAB_H

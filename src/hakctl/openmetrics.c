@@ -309,8 +309,9 @@ static const struct other {
 	    "and the kernel's, above which hakmem gives back all it can at once; 0: no limit"),
 	OTHER("pressure.enabled", BOOL, UNIT_NONE, pressure_enabled_of, "1: memory goes back at "
 	    "once while the system stalls for memory (PSI)"),
-	OTHER("pressure.threshold", UNSIGNED, UNIT_BASIS_POINTS, pressure_threshold_of, "Share of time that some "
-	    "task stalled for memory above which all that is free goes back"),
+	OTHER("pressure.threshold", UNSIGNED, UNIT_BASIS_POINTS, pressure_threshold_of,
+	    "Share of time that some task stalled for memory above which all that is free "
+	    "goes back"),
 	OTHER("dirty_decay", SSIZE, UNIT_MILLISECONDS, dirty_decay_ms_of, "How long free pages "
 	    "stay dirty; -1: for ever"),
 	OTHER("muzzy_decay", SSIZE, UNIT_MILLISECONDS, muzzy_decay_ms_of, "How long free pages "

@@ -41,7 +41,7 @@ struct chunk {
 
 /* A run that was freed lately. To the masks it is in use. */
 struct recent {
-	struct chunk *chunk; /* NULL: none, this entry is unused */
+	struct chunk *chunk;
 	uint8_t first, next; /* next: of the same length, or unused; 0: none */
 };
 
@@ -240,7 +240,6 @@ static void recent_take(unsigned side, size_t granules)
 	heap.recent_of[side][granules] = recent->next;
 	if (!recent->next)
 		heap.recent_lengths[side] &= ~mask_run((unsigned)granules - 1, 1);
-	recent->chunk = NULL;
 	recent->next = heap.recent_unused;
 	heap.recent_unused = (uint8_t)i;
 	heap.granules[DIRTY] -= granules;

@@ -153,6 +153,7 @@ static void give_oldest(struct tcache *t, size_t class, size_t n,
 	struct cache_bin *b = &t->bins[class];
 	void **head = t->heads[class], **bottom = &b->slots[b->capacity + 1];
 	size_t kept = (size_t)(bottom - head) - n;
+
 	t->ask_background |= give(&t->arena->bins[class], t->number, bottom - n, (unsigned)n);
 	counter_add_owned(&b->moved, n);
 	t->flushed += n;

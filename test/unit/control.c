@@ -821,6 +821,7 @@ END_TEST
 /* The free that finds it may be the one that gathers: at whichever event that is. */
 START_TEST(a_double_free_shows_where_a_sparse_class_is_gathered)
 {
+	/* A class is visited once in so many events: 8 a class. */
 	enum { FILLED = 4000, VISIT = 8 * (CLASS_WHALE - 1) };
 	static void *p[FILLED], *events[VISIT];
 
