@@ -9,6 +9,8 @@
  * usage: larson [-t threads] [-n million replacements] [-s seed]
  *               [-c chunks a thread] [-r rounds a thread] [-l] [-i idle seconds]
  *               [-S]  (free with the size, by what the library has for it)
+ *               [-k]  (keep: a chunk is checked and written where it is, with no
+ *                     malloc or free: what the program itself takes)
  */
 #include "bench.h"
 
@@ -32,17 +34,22 @@ struct line {
 	int done;
 };
 
-static size_t chunks = 10000;
+static size_t chunks = 10000, keeps;
 static void (*free_with_size)(void *, size_t);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
+
+static void mark(struct chunk *c)
+{
+	c->p[0] = (unsigned char)c->size;
+	c->p[c->size - 1] = (unsigned char)c->size;
+}
 
 static void fill(struct line *l, struct chunk *c)
 {
 	c->size = MIN_SIZE + (unsigned)(next_random(&l->rng) % (MAX_SIZE - MIN_SIZE + 1));
 	c->p = must(timed_malloc(c->size));
-	c->p[0] = (unsigned char)c->size;
-	c->p[c->size - 1] = (unsigned char)c->size;
+	mark(c);
 }
 
 static void release(const struct chunk *c)
@@ -57,7 +64,7 @@ static void release(const struct chunk *c)
 		note_latency(LATENCY_FREE, began);
 }
 
-static void empty(struct line *l, struct chunk *c)
+static void check(struct line *l, const struct chunk *c)
 {
 	if (c->p[0] != (unsigned char)c->size ||
 	    c->p[c->size - 1] != (unsigned char)c->size) {
@@ -65,7 +72,20 @@ static void empty(struct line *l, struct chunk *c)
 		exit(1);
 	}
 	l->checksum += c->size;
+}
+
+static void empty(struct line *l, struct chunk *c)
+{
+	check(l, c);
 	release(c);
+}
+
+static void keep(struct line *l, struct chunk *c)
+{
+	check(l, c);
+	/* The size that it does not get: as many random numbers as without -k. */
+	next_random(&l->rng);
+	mark(c);
 }
 
 /* What has a size of the library that serves malloc: another's would only call
@@ -96,8 +116,12 @@ static void *work(void *arg)
 
 	for (size_t i = 0; i < l->replacements; i++) {
 		struct chunk *c = &l->chunks[next_random(&l->rng) % chunks];
-		empty(l, c);
-		fill(l, c);
+		if (keeps) {
+			keep(l, c);
+		} else {
+			empty(l, c);
+			fill(l, c);
+		}
 	}
 	if (--l->rounds > 0) {
 		if (pthread_create(&successor, NULL, work, l) != 0) {
@@ -122,6 +146,7 @@ int main(int argc, char **argv)
 		NUMBER_SETTING('c', "chunks a thread", &chunks, 1, SIZE_MAX / 64),
 		NUMBER_SETTING('r', "rounds a thread", &rounds, 1, UINT_MAX),
 		SWITCH_SETTING('S', &sized),
+		SWITCH_SETTING('k', &keeps),
 		LAST_SETTING,
 	};
 	struct options o = parse_settings(argc, argv, 40, settings);
