@@ -732,6 +732,8 @@ static char *copy_to_cached(struct whale *w, size_t size, bool zero)
 	struct whale *best = cache_best(size, GRANULE, side);
 	struct whale *copy = best && !best->purged ? cache_take(best, size) : NULL;
 	stats.hits += copy != NULL;
+	if (!copy)
+		regret(size);
 	lock_release(&whale_lock);
 	if (!copy || !begin(copy, size, w->extent.arena, side))
 		return NULL;
