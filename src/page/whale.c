@@ -15,7 +15,7 @@
 #define CACHE_START (2 * MiB)
 /* What lay in it for so long rests: in programs that use whales all the time the next would
  * have taken it. */
-#define RESTS_MS 20u
+#define RESTS_MS 2u
 /* What a side freed serves it first, if it is no more than so many times as large as what
  * another did. */
 #define SIDE_SHARE 4u

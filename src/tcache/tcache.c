@@ -12,11 +12,12 @@
 #include "tcache/rest.h"
 #include "tcache/view.h"
 
-/* A stack starts at START objects and doubles, while its thread comes here more
- * often than once in RARE_ALLOCS, to what BASE_* allow, and where refills and
- * flushes alternate (so that a larger one would have saved them) to what
- * GROWN_* allow. */
+/* A stack starts at START objects and doubles at every GROW_EVENTS-th refill or flush that
+ * comes within RARE_ALLOCS of the one before, to what BASE_* allow (not sooner: threads that
+ * do little and sleep, if many, would hold much); from there, to what GROWN_* allow, where
+ * refills and flushes alternate, so that a larger one would have saved them. */
 #define START 5u
+#define GROW_EVENTS 16u
 #define RARE_ALLOCS 1024u
 #define BASE_OBJECTS 253u
 #define BASE_BYTES (32 * KiB)
@@ -26,7 +27,7 @@
  * A batch of larger objects that just fits the stack would else miss each time. */
 #define MOVED_BYTES (64 * KiB)
 /* Growth beyond BASE_* ends at this much capacity, of a thread (but for L2.5) and of all. */
-#define THREAD_BYTES (2 * MiB)
+#define THREAD_BYTES (1 * MiB)
 #define PROCESS_BYTES (64 * MiB)
 
 /* So many frees of a class that the thread never allocated may be of what it was
@@ -368,7 +369,9 @@ static void adapt(struct tcache *t, size_t class, enum slow_event event)
 	} else if (!b->capacity && most > 0) {
 		resize(t, class, clamp(start_capacity(class), 1, most));
 	} else if (!rare && b->capacity < most) {
-		resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
+		b->grow_events = (b->grow_events + 1u) % GROW_EVENTS;
+		if (b->grow_events == 0 || b->capacity >= base_capacity(class))
+			resize(t, class, clamp(2u * b->capacity + TCACHE_MARKS, 1, most));
 	} else if (class >= CLASS_L25 && !rare) {
 		make_l25_room(t, class);
 	}

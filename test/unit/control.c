@@ -900,6 +900,33 @@ START_TEST(small_objects_of_large_alignment_take_no_more)
 }
 END_TEST
 
+static void *use_a_little(void *capacity)
+{
+	uint64_t before;
+
+	/* The cache itself, and those stacks that reading it takes. */
+	hak_free(hak_malloc(16));
+	before = get("tls.tiny.capacity");
+	make_and_free(256, 100, 1);
+	*(uint64_t *)capacity = get("tls.tiny.capacity") - before;
+	return NULL;
+}
+
+/* What its stacks hold when it sleeps then is nobody's. */
+START_TEST(a_thread_that_does_little_has_small_stacks)
+{
+	pthread_t thread;
+	uint64_t capacity;
+
+	if (!HAK_STATS || !HAK_TLS_TINY)
+		return;
+	ck_assert_int_eq(pthread_create(&thread, NULL, use_a_little, &capacity), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_ge(capacity, 256);
+	ck_assert_uint_le(capacity, 32 * 256);
+}
+END_TEST
+
 START_TEST(stacks_grow_no_further_than_they_may)
 {
 	if (!HAK_STATS || !HAK_TLS_TINY || !HAK_TLS_L2 || !HAK_TLS_L25)
@@ -1266,6 +1293,7 @@ int main(void)
 	ADD(a_double_free_shows_where_a_sparse_class_is_gathered);
 	ADD(what_an_idle_class_has_in_its_depot_goes_home);
 	ADD(small_objects_of_large_alignment_take_no_more);
+	ADD(a_thread_that_does_little_has_small_stacks);
 	ADD(stacks_grow_no_further_than_they_may);
 	ADD(stacks_of_large_classes_share_what_they_may_hold);
 	ADD(threads_that_never_miss_see_a_layer_go_and_come);
