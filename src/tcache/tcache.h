@@ -50,7 +50,7 @@ struct cache_bin {
 	void **slots;         /* NULL: no stack yet */
 	uint16_t capacity;    /* objects; slots has TCACHE_MARKS more */
 	uint8_t last_event;
-	uint8_t grow_events;  /* since the stack could have grown, by turns */
+	uint8_t grow_events;  /* that asked for a larger stack, modulo GROW_EVENTS */
 	uint16_t only_frees;  /* flushes in a row, no allocation seen between */
 	uint16_t cut;         /* from that slot on all was taken; 0: nothing was */
 	AO_t misses;          /* allocations that the stack did not serve */

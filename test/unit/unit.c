@@ -541,6 +541,30 @@ START_TEST(whale_cache_keeps_what_it_missed)
 }
 END_TEST
 
+static void grow_and_free_whale(void)
+{
+	bool zeroed;
+	char *p = whale_alloc(2 * MiB, GRANULE, 0, 0, &zeroed);
+
+	for (size_t size = 4 * MiB; size <= 16 * MiB; size *= 2)
+		ck_assert_ptr_nonnull(p = whale_resize(p, size, true, false));
+	whale_free(p, 0);
+}
+
+START_TEST(whale_cache_keeps_what_a_growth_missed)
+{
+	struct whale_stats first, second;
+
+	grow_and_free_whale();
+	whale_stats(&first);
+	ck_assert_uint_eq(first.cached_bytes, 2 * MiB);
+	grow_and_free_whale();
+	whale_stats(&second);
+	ck_assert_uint_ge(second.cached_bytes, 16 * MiB);
+	whale_purge(true);
+}
+END_TEST
+
 /* Unless nothing is ever to go back (-1). */
 START_TEST(whale_cache_makes_room_for_the_heap)
 {
@@ -991,7 +1015,7 @@ struct test_case {
 
 static const struct test_case *cases(size_t *count)
 {
-	static struct test_case all[40];
+	static struct test_case all[48];
 	size_t n = 0;
 
 #define ADD(module, test, signal) \
@@ -1019,6 +1043,7 @@ static const struct test_case *cases(size_t *count)
 	ADD("whale", whale_cache_serves_again_and_decays, 0);
 	ADD("whale", whale_cache_gives_a_side_what_it_had, 0);
 	ADD("whale", whale_cache_keeps_what_it_missed, 0);
+	ADD("whale", whale_cache_keeps_what_a_growth_missed, 0);
 	ADD("whale", whale_cache_makes_room_for_the_heap, 0);
 	ADD("whale", whales_use_address_space_again, 0);
 	ADD("whale", whale_keeps_its_contents_when_it_grows, 0);
